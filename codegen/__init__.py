@@ -1,0 +1,1 @@
+"""What generates: plugins of `buf generate` and the scripts around them."""
