@@ -1,0 +1,1 @@
+"""The marketplace: four services on one chassis."""

@@ -1,0 +1,55 @@
+"""The cart as a process: `python -m services.cart`."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import ClassVar
+
+from marketplace.cart.v1 import cart_pb2_grpc as pb_grpc
+from marketplace.loms.v1 import loms_pb2_grpc
+from marketplace.product.v1 import product_pb2_grpc
+from pydantic import SecretStr
+from pydantic_settings import SettingsConfigDict
+
+from services.cart.clients import LomsClient, ProductClient
+from services.cart.memory import MemoryStorage
+from services.cart.servicer import CartServicer
+from services.cart.usecases import Carts
+from services.chassis.client import channel
+from services.chassis.lifecycle import main
+from services.chassis.server import servicer, serving
+from services.chassis.settings import Address, ServiceSettings
+
+
+class CartSettings(ServiceSettings):
+    model_config = SettingsConfigDict(env_prefix="CART_")
+    service: ClassVar[str] = "cart"
+
+    listen: Address = "127.0.0.1:50051"
+    side_listen: Address = "127.0.0.1:9101"
+    loms_address: Address = "127.0.0.1:50052"
+    """Where LOMS serves gRPC."""
+    product_address: Address = "127.0.0.1:50053"
+    """Where the catalogue serves gRPC."""
+    product_token: SecretStr = SecretStr("testtoken")
+    """The token for the catalogue, for callers that bring none."""
+
+
+@asynccontextmanager
+async def cart(settings: CartSettings) -> AsyncIterator[int]:
+    """Serves the cart; gives the port."""
+    async with (
+        channel(settings.loms_address, "loms") as loms,
+        channel(settings.product_address, "product", settings.product_token.get_secret_value()) as product,
+    ):
+        carts = Carts(
+            MemoryStorage(),
+            ProductClient(product_pb2_grpc.ProductServiceStub(product)),
+            LomsClient(loms_pb2_grpc.LomsServiceStub(loms)),
+        )
+        registered = servicer(pb_grpc.add_CartServiceServicer_to_server, CartServicer(carts))
+        async with serving(settings, registered) as port:
+            yield port
+
+
+if __name__ == "__main__":
+    main(CartSettings, cart)

@@ -1,0 +1,1 @@
+"""What every service is built on. It knows the contract's options and no service."""

@@ -1,0 +1,46 @@
+"""Background loops have an owner and an end."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+from services.chassis.log import Logger
+
+Loop = Callable[[], Awaitable[object]]
+
+
+@asynccontextmanager
+async def background(*loops: Loop) -> AsyncIterator[None]:
+    """Runs the loops beside the block and cancels them when it ends.
+
+    A loop that dies cancels the block and is raised from it: a service does not
+    live on with half of its duties.
+    """
+
+    async def run(loop: Loop) -> None:
+        await loop()
+
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(run(loop)) for loop in loops]
+        try:
+            yield
+        finally:
+            for task in tasks:
+                task.cancel()
+
+
+def every(seconds: float, action: Loop, log: Logger) -> Loop:
+    """A loop that does something now and then again and again, `seconds` after it was done.
+
+    A failure is logged and does not end the loop.
+    """
+
+    async def loop() -> None:
+        while True:
+            try:
+                await action()
+            except Exception:
+                log.exception("background action failed", action=getattr(action, "__qualname__", repr(action)))
+            await asyncio.sleep(seconds)
+
+    return loop

@@ -1,0 +1,122 @@
+"""The gRPC server of a service: registration, health, reflection, side port, drain."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, TypeVar, cast
+
+import grpc
+from google.protobuf import descriptor_pool
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from services.chassis.access import Access, KnownTokens
+from services.chassis.contract import ContractError, rpc
+from services.chassis.log import Logger, get_logger
+from services.chassis.rules import warm_up
+from services.chassis.settings import ServiceSettings, StartError
+from services.chassis.side_port import side_port
+from services.chassis.wrapping import Context, Method, wrapped
+
+__all__ = ["Context", "Servicer", "servicer", "serving"]
+
+S = TypeVar("S")
+
+
+@dataclass(frozen=True, slots=True)
+class Servicer:
+    """A filled-in servicer and the generated function that registers it."""
+
+    add_to: Callable[[grpc.aio.Server], None]
+
+
+def servicer(add: Callable[[S, grpc.aio.Server], None], filled_in: S) -> Servicer:
+    """Pairs the generated `add_…Servicer_to_server` with an instance; the types agree or mypy says so."""
+    return Servicer(lambda server: add(filled_in, server))
+
+
+@asynccontextmanager
+async def serving(settings: ServiceSettings, *servicers: Servicer, access: Access | None = None) -> AsyncIterator[int]:
+    """Serves until the block ends; gives the port.
+
+    At the end it reports NOT_SERVING, takes no more calls and lets the running
+    ones finish for as long as the settings allow.
+    """
+    log = get_logger(settings.service)
+    server = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
+    registry = _Registry(server, access or KnownTokens(), log)
+    for one in servicers:
+        one.add_to(cast("grpc.aio.Server", registry))
+    health_servicer = health.aio.HealthServicer()
+    health_pb2_grpc.add_HealthServicer_to_server(health_servicer, server)
+    reflection.enable_server_reflection((*registry.services, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
+    port = _listen(server, settings)
+    await server.start()
+    try:
+        async with side_port(settings, ready=lambda: _is_serving(health_servicer)):
+            for service in registry.services:
+                await health_servicer.set(service, health_pb2.HealthCheckResponse.SERVING)
+            log.info("serving", port=port)
+            try:
+                yield port
+            finally:
+                await health_servicer.enter_graceful_shutdown()
+    finally:
+        await server.stop(settings.drain_seconds)
+        await registry.idle()
+        log.info("stopped")
+
+
+def _listen(server: grpc.aio.Server, settings: ServiceSettings) -> int:
+    try:
+        return server.add_insecure_port(settings.listen)
+    except RuntimeError:
+        variable = settings.variable("listen")
+        raise StartError(f"{settings.listen} is taken or not ours: stop what listens there or set {variable}") from None
+
+
+async def _is_serving(health_servicer: health.aio.HealthServicer) -> bool:
+    answer = await health_servicer.Check(health_pb2.HealthCheckRequest(), None)
+    return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)
+
+
+class _Registry:
+    """Stands in for the server while the generated code registers a servicer, and wraps its methods."""
+
+    def __init__(self, server: grpc.aio.Server, access: Access, log: Logger) -> None:
+        self._server = server
+        self._access = access
+        self._log = log
+        self._running: set[asyncio.Task[Any]] = set()
+        self.services: list[str] = []
+
+    def add_generic_rpc_handlers(self, _handlers: object) -> None:
+        """The same methods come once more, by name, in add_registered_method_handlers."""
+
+    def add_registered_method_handlers(
+        self, service: str, handlers: Mapping[str, "grpc.RpcMethodHandler[Any, Any]"]
+    ) -> None:
+        described = descriptor_pool.Default().FindServiceByName(service)
+        methods = {name: self._wrap(f"/{service}/{name}", handler) for name, handler in handlers.items()}
+        for method in described.methods:
+            warm_up(method.input_type)
+        self.services.append(service)
+        self._server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, methods),))
+
+    async def idle(self) -> None:
+        """Waits for the ends of aborted calls: `server.stop` does not (grpc/grpc issue 37239)."""
+        if self._running:
+            await asyncio.wait(self._running)
+
+    def _wrap(self, path: str, handler: "grpc.RpcMethodHandler[Any, Any]") -> "grpc.RpcMethodHandler[Any, Any]":
+        method = cast("Method | None", handler.unary_unary)
+        if method is None:
+            raise ContractError(f"{path} streams, and the chassis serves unary calls only")
+        if getattr(method, "__module__", "").endswith("_pb2_grpc"):
+            raise ContractError(f"{path} is not filled in")
+        return grpc.unary_unary_rpc_method_handler(
+            cast("Any", wrapped(rpc(path), method, self._access, self._log, self._running)),
+            request_deserializer=handler.request_deserializer,
+            response_serializer=handler.response_serializer,
+        )

@@ -1,0 +1,1 @@
+"""LOMS: orders and stock."""

@@ -1,0 +1,60 @@
+"""LOMS as a process: `python -m services.loms`."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from typing import ClassVar
+
+from marketplace.loms.v1 import loms_pb2_grpc as pb_grpc
+from pydantic import Field
+from pydantic_settings import SettingsConfigDict
+
+from services.chassis.background import background, every
+from services.chassis.bus import InProcessTopic, Publisher
+from services.chassis.clock import Clock, utc_now
+from services.chassis.lifecycle import main
+from services.chassis.log import get_logger
+from services.chassis.server import servicer, serving
+from services.chassis.settings import Address, ServiceSettings
+from services.loms.events import Relay
+from services.loms.memory import MemoryStorage
+from services.loms.seed import seed_stocks
+from services.loms.servicer import LomsServicer
+from services.loms.usecases import Orders, Stocks
+
+
+class LomsSettings(ServiceSettings):
+    model_config = SettingsConfigDict(env_prefix="LOMS_")
+    service: ClassVar[str] = "loms"
+
+    listen: Address = "127.0.0.1:50052"
+    side_listen: Address = "127.0.0.1:9102"
+    payment_minutes: float = Field(default=10, gt=0)
+    """How long an order may await its payment."""
+    expiry_interval_seconds: float = Field(default=1, gt=0)
+    """How often unpaid orders are looked for."""
+    relay_interval_seconds: float = Field(default=0.1, gt=0)
+    """How often new events are looked for."""
+
+
+@asynccontextmanager
+async def loms(
+    settings: LomsSettings, order_events: Publisher | None = None, clock: Clock = utc_now
+) -> AsyncIterator[int]:
+    """Serves LOMS; gives the port."""
+    log = get_logger(settings.service)
+    storage = MemoryStorage(seed_stocks())
+    orders = Orders(storage, clock, timedelta(minutes=settings.payment_minutes), log)
+    relay = Relay(storage, order_events or InProcessTopic())
+    registered = servicer(pb_grpc.add_LomsServiceServicer_to_server, LomsServicer(orders, Stocks(storage)))
+    loops = (
+        every(settings.expiry_interval_seconds, orders.cancel_unpaid, log),
+        every(settings.relay_interval_seconds, relay.send_all, log),
+    )
+    async with background(*loops), serving(settings, registered) as port:
+        yield port
+    await relay.send_all()
+
+
+if __name__ == "__main__":
+    main(LomsSettings, loms)

@@ -1,0 +1,68 @@
+"""The way of an order's events: from the outbox of the storage to the topic."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+from uuid import UUID
+
+from marketplace.loms.v1.events_pb2 import OrderEvent
+
+from services.chassis import event_json
+from services.chassis.bus import Message, Publisher
+from services.chassis.clock import timestamp
+from services.loms.usecases import Status
+
+BATCH = 500
+
+
+@dataclass(frozen=True, slots=True)
+class StatusChanged:
+    """A row of the outbox: an order got a status."""
+
+    event_id: UUID
+    order_id: int
+    sequence: int
+    """1 for the first event of the order, then without a gap."""
+    user_id: int
+    status: Status
+    moment: datetime
+
+
+class Outbox(Protocol):
+    """The events that are stored and not yet known to be sent."""
+
+    async def unsent(self, limit: int) -> Sequence[StatusChanged]:
+        """The oldest of them, those of one order in order."""
+        ...
+
+    async def sent(self, events: Sequence[StatusChanged]) -> None:
+        """Forgets these."""
+        ...
+
+
+class Relay:
+    """Sends what is in the outbox. An event is forgotten only after it was sent, so it may be sent twice."""
+
+    def __init__(self, outbox: Outbox, publisher: Publisher) -> None:
+        self._outbox = outbox
+        self._publisher = publisher
+
+    async def send_all(self) -> None:
+        while events := await self._outbox.unsent(BATCH):
+            await self._publisher.publish([to_message(event) for event in events])
+            await self._outbox.sent(events)
+
+
+def to_message(event: StatusChanged) -> Message:
+    """The event as it travels: what the contract says in the value, the rest in the headers."""
+    value = OrderEvent(order_id=event.order_id, status=event.status, moment=timestamp(event.moment))
+    return Message(
+        key=str(event.order_id).encode(),
+        value=event_json.encode(value),
+        headers=(
+            ("event-id", str(event.event_id).encode()),
+            ("sequence", str(event.sequence).encode()),
+            ("user-id", str(event.user_id).encode()),
+        ),
+    )

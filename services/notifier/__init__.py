@@ -1,0 +1,1 @@
+"""Tells users what becomes of their orders."""

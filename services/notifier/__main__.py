@@ -1,0 +1,49 @@
+"""The notifier as a process: `python -m services.notifier`."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import ClassVar
+
+from marketplace.notifier.v1 import notifier_pb2_grpc as pb_grpc
+from pydantic_settings import SettingsConfigDict
+
+from services.chassis.background import background
+from services.chassis.bus import InProcessTopic, Message
+from services.chassis.lifecycle import main
+from services.chassis.log import get_logger
+from services.chassis.server import servicer, serving
+from services.chassis.settings import Address, ServiceSettings
+from services.notifier.events import to_notification
+from services.notifier.memory import MemoryStorage
+from services.notifier.servicer import NotifierServicer
+from services.notifier.usecases import Notifications
+
+
+class NotifierSettings(ServiceSettings):
+    model_config = SettingsConfigDict(env_prefix="NOTIFIER_")
+    service: ClassVar[str] = "notifier"
+
+    listen: Address = "127.0.0.1:50054"
+    side_listen: Address = "127.0.0.1:9104"
+
+
+@asynccontextmanager
+async def notifier(settings: NotifierSettings, order_events: InProcessTopic | None = None) -> AsyncIterator[int]:
+    """Serves the notifier and consumes the events of orders; gives the port."""
+    log = get_logger(settings.service)
+    notifications = Notifications(MemoryStorage(), log)
+    topic = order_events or InProcessTopic()
+
+    async def handle(message: Message) -> None:
+        await notifications.notify(to_notification(message))
+
+    async def consume() -> None:
+        await topic.consume(handle, log)
+
+    registered = servicer(pb_grpc.add_NotifierServiceServicer_to_server, NotifierServicer(notifications))
+    async with background(consume), serving(settings, registered) as port:
+        yield port
+
+
+if __name__ == "__main__":
+    main(NotifierSettings, notifier)
