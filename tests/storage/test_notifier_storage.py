@@ -1,0 +1,40 @@
+"""What every storage of the notifier promises."""
+
+import asyncio
+from collections.abc import Callable
+
+import pytest
+
+from services.notifier.memory import MemoryStorage
+from services.notifier.usecases import Notification, Storage
+from tests.clock import FakeClock
+
+
+@pytest.fixture(params=[MemoryStorage])
+def storage(request: pytest.FixtureRequest) -> Storage:
+    make: Callable[[], Storage] = request.param
+    return make()
+
+
+def notification(sequence: int, order_id: int = 5) -> Notification:
+    return Notification(order_id, sequence, f"status {sequence}", FakeClock()())
+
+
+async def test_notifications_of_an_order_come_back_in_order(storage: Storage) -> None:
+    for sequence in (1, 2, 3):
+        assert await storage.record(notification(sequence))
+    await storage.record(notification(1, order_id=6))
+
+    assert list(await storage.notifications(5)) == [notification(1), notification(2), notification(3)]
+
+
+async def test_an_unknown_order_has_none(storage: Storage) -> None:
+    assert list(await storage.notifications(404)) == []
+
+
+async def test_a_notification_is_recorded_once_however_often_it_comes(storage: Storage) -> None:
+    for sequence in (1, 2):
+        await storage.record(notification(sequence))
+
+    assert await asyncio.gather(*(storage.record(notification(sequence)) for sequence in (1, 2, 1, 2))) == [False] * 4
+    assert len(await storage.notifications(5)) == 2

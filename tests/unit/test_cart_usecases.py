@@ -1,0 +1,252 @@
+"""What the cart decides, whatever the storage and the services behind it are."""
+
+import asyncio
+from dataclasses import dataclass, field
+from uuid import UUID, uuid4
+
+import pytest
+
+from services.cart.memory import MemoryStorage
+from services.cart.usecases import (
+    MAX_COUNT,
+    MAX_LINES,
+    Cart,
+    CartEmptyError,
+    CartLimitError,
+    Carts,
+    Item,
+    Line,
+    LineLimitError,
+    OutOfStockError,
+    PricedCart,
+    Product,
+    ProductUnknownError,
+)
+from services.chassis.errors import UnavailableError
+
+USER = 7
+
+
+@dataclass
+class FakeProducts:
+    """A catalogue that has every sku below 1000; the price is the sku."""
+
+    failing: dict[int, Exception] = field(default_factory=dict)
+    cancelled: int = 0
+
+    async def product(self, sku: int) -> Product:
+        if sku in self.failing:
+            raise self.failing[sku]
+        if self.failing:
+            try:
+                await asyncio.sleep(30)
+            except asyncio.CancelledError:
+                self.cancelled += 1
+                raise
+        if sku >= 1000:
+            raise ProductUnknownError(sku)
+        return Product(f"product {sku}", sku)
+
+
+@dataclass
+class FakeLoms:
+    """A LOMS that has the same stock of every sku and gives the same order for the same key."""
+
+    stock: int = MAX_COUNT
+    refuses: bool = False
+    orders: dict[UUID, tuple[int, Cart]] = field(default_factory=dict)
+    refused: set[UUID] = field(default_factory=set)
+
+    async def available(self, sku: int) -> int:
+        return self.stock
+
+    async def create_order(self, cart: Cart, request_id: UUID) -> int:
+        if request_id in self.refused or (self.refuses and request_id not in self.orders):
+            self.refused.add(request_id)
+            raise OutOfStockError("not enough")
+        order_id, _ = self.orders.setdefault(request_id, (len(self.orders) + 1, cart))
+        return order_id
+
+
+@pytest.fixture
+def products() -> FakeProducts:
+    return FakeProducts()
+
+
+@pytest.fixture
+def loms() -> FakeLoms:
+    return FakeLoms()
+
+
+@pytest.fixture
+def storage() -> MemoryStorage:
+    return MemoryStorage()
+
+
+@pytest.fixture
+def carts(storage: MemoryStorage, products: FakeProducts, loms: FakeLoms) -> Carts:
+    return Carts(storage, products, loms)
+
+
+async def test_an_unknown_product_is_not_added(carts: Carts) -> None:
+    with pytest.raises(ProductUnknownError):
+        await carts.add(USER, Item(1000, 1))
+    with pytest.raises(CartEmptyError):
+        await carts.priced(USER)
+
+
+async def test_exactly_the_stock_may_be_in_a_line_and_no_more(carts: Carts, loms: FakeLoms) -> None:
+    loms.stock = 5
+    await carts.add(USER, Item(1, 3))
+    await carts.add(USER, Item(1, 2))
+
+    with pytest.raises(OutOfStockError, match="there are 5 units of sku 1"):
+        await carts.add(USER, Item(1, 1))
+
+
+async def test_a_line_holds_65535_units_at_most_however_many_there_are(carts: Carts, loms: FakeLoms) -> None:
+    loms.stock = MAX_COUNT + 1
+    await carts.add(USER, Item(1, MAX_COUNT))
+
+    with pytest.raises(LineLimitError):
+        await carts.add(USER, Item(1, 1))
+
+
+async def test_a_cart_holds_100_lines_at_most(carts: Carts) -> None:
+    for sku in range(1, MAX_LINES + 1):
+        await carts.add(USER, Item(sku, 1))
+
+    with pytest.raises(CartLimitError):
+        await carts.add(USER, Item(999, 1))
+    await carts.add(USER, Item(1, 1))
+
+
+async def test_the_list_has_names_prices_and_the_total_in_sku_order(carts: Carts) -> None:
+    await carts.add(USER, Item(20, 2))
+    await carts.add(USER, Item(10, 3))
+
+    assert await carts.priced(USER) == PricedCart(
+        (Line(Item(10, 3), Product("product 10", 10)), Line(Item(20, 2), Product("product 20", 20))), 70
+    )
+
+
+async def test_the_total_does_not_overflow(storage: MemoryStorage, loms: FakeLoms) -> None:
+    class Dear(FakeProducts):
+        async def product(self, sku: int) -> Product:
+            return Product("dear", 2**32 - 1)
+
+    carts = Carts(storage, Dear(), loms)
+    for sku in range(1, MAX_LINES + 1):
+        await carts.add(USER, Item(sku, MAX_COUNT))
+
+    assert (await carts.priced(USER)).total_price == MAX_LINES * MAX_COUNT * (2**32 - 1)
+
+
+async def test_the_first_error_of_a_list_is_the_one_raised_and_ends_the_other_requests(
+    carts: Carts, products: FakeProducts
+) -> None:
+    for sku in (1, 2, 3):
+        await carts.add(USER, Item(sku, 1))
+    products.failing = {2: UnavailableError("product cannot be reached")}
+
+    with pytest.raises(UnavailableError):
+        await carts.priced(USER)
+    assert products.cancelled == 2
+
+
+async def test_a_deleted_line_and_a_cleared_cart_are_gone(carts: Carts) -> None:
+    await carts.add(USER, Item(1, 1))
+    await carts.add(USER, Item(2, 1))
+    await carts.delete(USER, 1)
+    assert [line.item.sku for line in (await carts.priced(USER)).lines] == [2]
+
+    await carts.clear(USER)
+    with pytest.raises(CartEmptyError):
+        await carts.priced(USER)
+
+
+async def test_a_checkout_orders_the_cart_and_empties_it(carts: Carts, loms: FakeLoms) -> None:
+    await carts.add(USER, Item(1, 2))
+
+    assert await carts.checkout(USER) == 1
+    assert [cart.items for _, cart in loms.orders.values()] == [(Item(1, 2),)]
+    with pytest.raises(CartEmptyError):
+        await carts.checkout(USER)
+
+
+async def test_a_retry_after_a_crash_before_the_cart_was_emptied_gets_the_same_order(
+    carts: Carts, storage: MemoryStorage, loms: FakeLoms, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await carts.add(USER, Item(1, 2))
+
+    async def crash(*_: object) -> None:
+        raise ConnectionError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(storage, "finish_checkout", crash)
+        with pytest.raises(ConnectionError):
+            await carts.checkout(USER)
+
+    assert await carts.checkout(USER) == 1
+    assert len(loms.orders) == 1
+
+
+async def test_checkouts_at_once_make_one_order(carts: Carts, loms: FakeLoms) -> None:
+    await carts.add(USER, Item(1, 2))
+
+    assert await asyncio.gather(*(carts.checkout(USER, uuid4()) for _ in range(1))) == [1]
+    await carts.add(USER, Item(1, 2))
+    results = await asyncio.gather(*(carts.checkout(USER) for _ in range(10)), return_exceptions=True)
+    assert {result for result in results if isinstance(result, int)} == {2}
+    assert len(loms.orders) == 2
+
+
+async def test_a_cart_that_is_filled_again_makes_another_order(carts: Carts) -> None:
+    for expected in (1, 2):
+        await carts.add(USER, Item(1, 2))
+        assert await carts.checkout(USER) == expected
+
+
+async def test_a_refused_cart_stays_and_can_be_ordered_when_there_is_stock_again(carts: Carts, loms: FakeLoms) -> None:
+    await carts.add(USER, Item(1, 2))
+    loms.refuses = True
+    for _ in range(2):
+        with pytest.raises(OutOfStockError):
+            await carts.checkout(USER)
+    assert (await carts.priced(USER)).total_price == 2
+
+    loms.refuses = False
+    assert await carts.checkout(USER) == 1
+
+
+async def test_a_request_id_gives_the_first_order_again_though_the_cart_is_another(carts: Carts) -> None:
+    request_id = uuid4()
+    await carts.add(USER, Item(1, 2))
+    assert await carts.checkout(USER, request_id) == 1
+    assert await carts.checkout(USER, request_id) == 1
+
+    await carts.add(USER, Item(2, 2))
+    assert await carts.checkout(USER, request_id) == 1
+    assert await carts.checkout(USER, uuid4()) == 2
+
+
+async def test_request_ids_of_different_users_do_not_meet(carts: Carts) -> None:
+    request_id = uuid4()
+    for user_id in (1, 2):
+        await carts.add(user_id, Item(1, 1))
+
+    assert await carts.checkout(1, request_id) != await carts.checkout(2, request_id)
+
+
+async def test_a_failure_that_is_no_refusal_leaves_the_key(carts: Carts, storage: MemoryStorage, loms: FakeLoms) -> None:
+    await carts.add(USER, Item(1, 2))
+    before = await storage.cart(USER)
+
+    async def down(*_: object) -> int:
+        raise UnavailableError("loms cannot be reached")
+
+    loms.create_order = down  # type: ignore[method-assign]
+    with pytest.raises(UnavailableError):
+        await carts.checkout(USER)
+
+    assert await storage.cart(USER) == before
