@@ -1,0 +1,122 @@
+"""The errors of an operation: what the RPC lists, what any RPC may answer, and what the gateway answers itself."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import groupby
+
+from codegen.descriptors import Contract, ContractError
+from codegen.openapi.bindings import Binding
+from codegen.openapi.kinds import Place, Schema, Value, base
+
+_STATUS = "google.rpc.Status"
+_PREFIX = "#/components"
+
+
+@dataclass(frozen=True)
+class _Cause:
+    """One way in which an operation may fail."""
+
+    status: int
+    text: str
+    reason: str = ""
+
+
+def responses(contract: Contract, binding: Binding, shared: dict[str, Schema]) -> dict[str, Schema]:
+    """The error responses by status. Those that know no operation go to `shared` and are referred to."""
+    found: dict[str, Schema] = {}
+    causes = sorted(_causes(contract, binding), key=lambda cause: cause.status)
+    for status, group in groupby(causes, key=lambda cause: cause.status):
+        here = list(group)
+        response = _response(here)
+        if any(cause.reason for cause in here):
+            found[str(status)] = response
+        else:
+            name = f"Error{status}"
+            shared[name] = response
+            found[str(status)] = {"$ref": f"{_PREFIX}/responses/{name}"}
+    return found
+
+
+def _causes(contract: Contract, binding: Binding) -> Iterator[_Cause]:
+    codes = contract.codes()
+    for error in contract.policy(binding.method).errors:
+        if error.code not in codes or not error.reason:
+            raise ContractError(f"{binding.method.full_name}: an error without a code or a reason")
+        text = f"`{error.reason}`: {error.description}"
+        yield _Cause(codes[error.code][1].http_status, text, error.reason)
+    for name, code in codes.values():
+        if code.common:
+            yield _Cause(code.http_status, f"`{name}`: {code.common}")
+    yield _Cause(401, "The header `Authorization` has a character that is not printable.")
+    yield _Cause(431, "The headers are longer than the gateway takes.")
+    if binding.has_body:
+        yield _Cause(408, "The body did not come in time.")
+        yield _Cause(413, "The body is longer than the gateway takes.")
+        yield _Cause(415, "The body is not said to be `application/json`.")
+
+
+def _response(causes: list[_Cause]) -> Schema:
+    texts = [cause.text for cause in causes]
+    schema: Schema = {"$ref": f"{_PREFIX}/schemas/{_STATUS}"}
+    reasons = sorted({cause.reason for cause in causes})
+    if all(reasons):
+        # Only an ErrorInfo has a reason of its own.
+        schema["properties"] = {"details": {"items": {"properties": {"reason": {"enum": reasons}}}}}
+    return {
+        "description": texts[0] if len(texts) == 1 else "\n".join(f"- {text}" for text in texts),
+        "content": {"application/json": {"schema": schema}},
+    }
+
+
+def schemas() -> dict[str, Schema]:
+    """The schemas of an error: google.rpc.Status, and the details that it may have, in JSON."""
+    details = {f"google.rpc.{name}": _detail(name, *about) for name, about in _DETAILS.items()}
+    refs = [{"$ref": f"{_PREFIX}/schemas/{name}"} for name in details]
+    properties = {
+        "code": {**base(Value("int32", Place.RESPONSE)), "description": "The code of gRPC."},
+        "message": _text("What went wrong, for a developer."),
+        "details": {"type": "array", "items": {"oneOf": refs}, "description": "What went wrong, for a program."},
+    }
+    return {_STATUS: _closed("An error.", properties), **details}
+
+
+def _text(description: str) -> Schema:
+    return {"type": "string", "description": description}
+
+
+def _closed(description: str, properties: Schema, optional: Schema | None = None) -> Schema:
+    return {
+        "type": "object",
+        "description": description,
+        "properties": properties | (optional or {}),
+        "required": list(properties),
+        "additionalProperties": False,
+    }
+
+
+def _detail(name: str, description: str, properties: Schema) -> Schema:
+    return _closed(description, {"@type": {"const": f"type.googleapis.com/google.rpc.{name}"}, **properties})
+
+
+_VIOLATION = _closed(
+    "A field and the rule that it breaks.",
+    {
+        "field": _text("The path of the field, such as `items[0].count`."),
+        "description": _text("What the rule demands."),
+        "reason": _text("The id of the rule, such as `uint32.lte`."),
+    },
+    {"localizedMessage": {"type": "null"}},
+)
+_DETAILS: dict[str, tuple[str, Schema]] = {
+    "BadRequest": ("What is wrong with the request.", {"fieldViolations": {"type": "array", "items": _VIOLATION}}),
+    "ErrorInfo": (
+        "The cause of the error.",
+        {
+            "reason": _text("A constant that names it."),
+            "domain": _text("Whose constant it is."),
+            "metadata": {"type": "object", "additionalProperties": {"type": "string"}},
+        },
+    ),
+    "RetryInfo": ("When to try again.", {"retryDelay": base(Value("duration", Place.RESPONSE))}),
+    "RequestInfo": ("The call.", {"requestId": _text("Its id."), "servingData": _text("More about it.")}),
+}
