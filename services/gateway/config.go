@@ -1,0 +1,103 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"strconv"
+	"strings"
+)
+
+// config is what the environment may say, and what holds where it is silent.
+type config struct {
+	listen, sideListen string
+	addresses          map[string]string // of the services, by their short names
+	openAPIFile, uiDir string
+	corsOrigins        []string
+	logFormat          string
+	exitWithParent     bool
+}
+
+// readConfig reads every variable before it complains, so that one start shows
+// all mistakes: one error for each, which names its variable.
+func readConfig(lookup func(string) (string, bool)) (config, error) {
+	e := environment{lookup: lookup}
+	c := config{
+		listen:      e.address("GATEWAY_LISTEN", "127.0.0.1:8080", 0),
+		sideListen:  e.address("GATEWAY_SIDE_LISTEN", "127.0.0.1:9105", 0),
+		addresses:   map[string]string{},
+		openAPIFile: e.text("GATEWAY_OPENAPI_FILE", "gen/openapi/openapi.json"),
+		uiDir:       e.text("GATEWAY_UI_DIR", "swagger-ui"),
+		corsOrigins: e.origins("GATEWAY_CORS_ORIGINS"),
+		logFormat:   e.oneOf("GATEWAY_LOG_FORMAT", "console", "json"),
+	}
+	for _, s := range services {
+		c.addresses[s.name] = e.address(s.variable, s.address, 1)
+	}
+	c.exitWithParent = e.oneOf("GATEWAY_EXIT_WITH_PARENT", "0", "1") == "1"
+	return c, errors.Join(e.mistakes...)
+}
+
+type environment struct {
+	lookup   func(string) (string, bool)
+	mistakes []error
+}
+
+func (e *environment) mistake(name, format string, args ...any) {
+	e.mistakes = append(e.mistakes, fmt.Errorf(name+": "+format, args...))
+}
+
+func (e *environment) text(name, byDefault string) string {
+	value, set := e.lookup(name)
+	if !set {
+		return byDefault
+	}
+	if value == "" {
+		e.mistake(name, "must not be empty")
+	}
+	return value
+}
+
+// address takes host:port. To listen on, port 0 asks the system for a free one.
+func (e *environment) address(name, byDefault string, lowest int) string {
+	value := e.text(name, byDefault)
+	_, port, err := net.SplitHostPort(value)
+	if number, wrong := strconv.Atoi(port); value != "" && (err != nil || wrong != nil || number < lowest || number > 65535) {
+		e.mistake(name, "%q must be host:port with a port from %d to 65535", value, lowest)
+	}
+	return value
+}
+
+// oneOf takes one of the choices; the first is the default.
+func (e *environment) oneOf(name string, choices ...string) string {
+	value, set := e.lookup(name)
+	if !set {
+		return choices[0]
+	}
+	for _, choice := range choices {
+		if value == choice {
+			return value
+		}
+	}
+	e.mistake(name, "%q must be one of %s", value, strings.Join(choices, ", "))
+	return choices[0]
+}
+
+// origins takes exact origins. Neither * nor null is one: both stand for pages
+// that nobody has named.
+func (e *environment) origins(name string) []string {
+	value, _ := e.lookup(name)
+	var origins []string
+	for origin := range strings.SplitSeq(value, ",") {
+		if origin = strings.TrimSpace(origin); origin == "" {
+			continue
+		}
+		u, err := url.Parse(origin)
+		if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" || u.Scheme+"://"+u.Host != origin {
+			e.mistake(name, "%q must be an origin such as http://localhost:3000", origin)
+		}
+		origins = append(origins, origin)
+	}
+	return origins
+}

@@ -1,0 +1,99 @@
+package main
+
+import (
+	"context"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/grpc-ecosystem/grpc-gateway/v2/runtime"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/backoff"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/keepalive"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
+)
+
+// dial connects at the first call and, after a loss, again within a second: a
+// service that restarts should not be missed for the two minutes of the default.
+func (c *contract) dial(address string) (*grpc.ClientConn, error) {
+	return grpc.NewClient(address,
+		grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 30 * time.Second, Timeout: 5 * time.Second}),
+		grpc.WithConnectParams(grpc.ConnectParams{
+			Backoff:           backoff.Config{BaseDelay: 100 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: time.Second},
+			MinConnectTimeout: 2 * time.Second,
+		}),
+		grpc.WithChainUnaryInterceptor(withMetadata, c.withRequestID, c.withDeadline),
+	)
+}
+
+// withMetadata replaces what grpc-gateway has made of the request with what the
+// edge let through.
+func withMetadata(
+	ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, call grpc.UnaryInvoker, opts ...grpc.CallOption,
+) error {
+	return call(metadata.NewOutgoingContext(ctx, exchangeOf(ctx).metadata), method, req, reply, cc, opts...)
+}
+
+// withRequestID fills the field request_id from the header Idempotency-Key.
+func (c *contract) withRequestID(
+	ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, call grpc.UnaryInvoker, opts ...grpc.CallOption,
+) error {
+	key := exchangeOf(ctx).metadata["idempotency-key"]
+	if p := c.policies[method]; p != nil && p.requestID != nil && len(key) > 0 {
+		message := req.(proto.Message).ProtoReflect()
+		if !message.Has(p.requestID) {
+			message.Set(p.requestID, protoreflect.ValueOfString(key[0]))
+		} else if !strings.EqualFold(message.Get(p.requestID).String(), key[0]) { // uuids have no case
+			return reused()
+		}
+	}
+	return call(ctx, method, req, reply, cc, opts...)
+}
+
+// withDeadline gives a call the time of its policy.
+func (c *contract) withDeadline(
+	ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, call grpc.UnaryInvoker, opts ...grpc.CallOption,
+) error {
+	if p := c.policies[method]; p != nil {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, p.deadline)
+		defer cancel()
+	}
+	return call(ctx, method, req, reply, cc, opts...)
+}
+
+// mux is grpc-gateway, with all that it would do on its own taken away.
+func (c *contract) mux() *runtime.ServeMux {
+	none := func(string) (string, bool) { return "", false }
+	return runtime.NewServeMux(
+		runtime.WithMarshalerOption(runtime.MIMEWildcard, newMarshaler()),
+		runtime.WithIncomingHeaderMatcher(none),
+		runtime.WithOutgoingHeaderMatcher(none),
+		runtime.WithOutgoingTrailerMatcher(none),
+		runtime.WithDisableHTTPMethodOverride(),
+		runtime.WithDisablePathLengthFallback(),
+		runtime.WithWriteContentLength(),
+		runtime.WithErrorHandler(c.handleError),
+		runtime.WithRoutingErrorHandler(handleRoutingError),
+		runtime.WithForwardResponseOption(c.succeed),
+	)
+}
+
+// succeed answers with the status of the policy. After a 204, net/http drops the
+// body that grpc-gateway writes all the same.
+func (c *contract) succeed(ctx context.Context, w http.ResponseWriter, _ proto.Message) error {
+	w.Header().Set("Cache-Control", "no-store")
+	method, _ := runtime.RPCMethod(ctx)
+	success := c.policies[method].success
+	if success == http.StatusNoContent {
+		w.Header().Del("Content-Type")
+	}
+	if success != http.StatusOK {
+		w.WriteHeader(success)
+	}
+	return nil
+}
