@@ -4,7 +4,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Call:
     """What a call brought with it."""
 
@@ -14,6 +14,8 @@ class Call:
     """Names the call in the logs of every service that it reaches."""
     deadline: float
     """When it ends, on the clock of the event loop."""
+    deadline_is_ours: bool
+    """Whether the server has to end it then. gRPC itself ends a call at the deadline that its caller set."""
 
 
 current_call: ContextVar[Call | None] = ContextVar("current_call", default=None)

@@ -42,6 +42,10 @@ def wrapped(rpc: Rpc, method: Method, access: Access, log: Logger, running: set[
         try:
             outcome = await answer(request, context, call)
             code = status.GRPC_CODES[outcome.code] if isinstance(outcome, AppError) else grpc.StatusCode.OK
+        except asyncio.CancelledError:
+            if asyncio.get_running_loop().time() >= call.deadline:
+                code = grpc.StatusCode.DEADLINE_EXCEEDED
+            raise
         finally:
             running.discard(task)
             log.info("call", code=code.name, duration_ms=round((time.perf_counter() - started) * 1000, 3))
@@ -59,12 +63,13 @@ def _answering(
     """What a call comes to, whatever happens in the method."""
 
     async def answer(request: Message, context: Context, call: Call) -> Message | AppError:
-        timeout = asyncio.timeout_at(call.deadline)
         try:
-            async with timeout:
-                access.check(rpc, call.token)
-                check_rules(request)
-                return await method(request, context)
+            access.check(rpc, call.token)
+            check_rules(request)
+            if call.deadline_is_ours:
+                async with asyncio.timeout_at(call.deadline):
+                    return await method(request, context)
+            return await method(request, context)
         except asyncio.CancelledError as error:
             # A cancelled call ends; a stray CancelledError would leave its caller waiting (grpc/grpc issue 29248).
             if cast("asyncio.Task[Any]", asyncio.current_task()).cancelling():
@@ -73,7 +78,7 @@ def _answering(
         except Exception as error:  # noqa: BLE001  this is the place where all of them end
             if isinstance(error, AppError) and rpc.allows(error.code, error.reason):
                 return error
-            if isinstance(error, TimeoutError) and timeout.expired():
+            if isinstance(error, TimeoutError) and asyncio.get_running_loop().time() >= call.deadline:
                 return DeadlineExceededError("the deadline of the call has passed")
             return _unforeseen(error, log)
 
@@ -97,7 +102,8 @@ def _incoming(rpc: Rpc, context: Context) -> Call:
     remaining = cast("float | None", context.time_remaining())
     seconds = rpc.default_deadline if remaining is None else min(remaining, rpc.max_deadline)
     return Call(
-        token=bearer_token(authorization) if authorization else None,
-        request_id=request_id or f"{random.getrandbits(64):016x}",
-        deadline=asyncio.get_running_loop().time() + seconds,
+        bearer_token(authorization) if authorization else None,
+        request_id or f"{random.getrandbits(64):016x}",
+        asyncio.get_running_loop().time() + seconds,
+        seconds != remaining,
     )

@@ -4,11 +4,11 @@ from collections.abc import AsyncIterator
 
 import grpc
 import pytest
-
 from marketplace.cart.v1.cart_pb2_grpc import CartServiceStub
 from marketplace.loms.v1.loms_pb2_grpc import LomsServiceStub
 from marketplace.notifier.v1.notifier_pb2_grpc import NotifierServiceStub
 from marketplace.product.v1.product_pb2_grpc import ProductServiceStub
+
 from services.cart.__main__ import cart
 from services.chassis.bus import InProcessTopic
 from services.loms.__main__ import loms

@@ -7,12 +7,12 @@ from uuid import uuid4
 
 import grpc
 import pytest
-
 from marketplace.cart.v1 import cart_pb2 as pb
 from marketplace.cart.v1.cart_pb2_grpc import CartServiceStub
 from marketplace.loms.v1 import loms_pb2, loms_pb2_grpc
 from marketplace.loms.v1.loms_pb2_grpc import LomsServiceStub
 from marketplace.product.v1 import product_pb2, product_pb2_grpc
+
 from services.cart.__main__ import cart
 from services.chassis.call import current_call
 from services.chassis.errors import ResourceExhaustedError
@@ -193,9 +193,7 @@ class FakeLoms(loms_pb2_grpc.LomsServiceServicer):
             await self.hanging.wait()
         return loms_pb2.StocksInfoResponse(count=2**40)
 
-    async def OrderCreate(
-        self, request: loms_pb2.OrderCreateRequest, context: Context
-    ) -> loms_pb2.OrderCreateResponse:
+    async def OrderCreate(self, request: loms_pb2.OrderCreateRequest, context: Context) -> loms_pb2.OrderCreateResponse:
         raise OutOfStockError([request.items[0].sku])
 
     async def OrderInfo(self, request: loms_pb2.OrderInfoRequest, context: Context) -> loms_pb2.OrderInfoResponse:
@@ -204,9 +202,7 @@ class FakeLoms(loms_pb2_grpc.LomsServiceServicer):
     async def OrderPay(self, request: loms_pb2.OrderPayRequest, context: Context) -> loms_pb2.OrderPayResponse:
         raise NotImplementedError
 
-    async def OrderCancel(
-        self, request: loms_pb2.OrderCancelRequest, context: Context
-    ) -> loms_pb2.OrderCancelResponse:
+    async def OrderCancel(self, request: loms_pb2.OrderCancelRequest, context: Context) -> loms_pb2.OrderCancelResponse:
         raise NotImplementedError
 
 
@@ -296,9 +292,7 @@ async def test_a_slow_service_behind_ends_in_deadline_exceeded() -> None:
 
 
 async def test_a_service_behind_that_is_down_is_unavailable_and_its_address_stays_private() -> None:
-    settings = CartSettings(
-        listen=FREE, side_listen=FREE, loms_address="127.0.0.1:1", product_address="127.0.0.1:1"
-    )
+    settings = CartSettings(listen=FREE, side_listen=FREE, loms_address="127.0.0.1:1", product_address="127.0.0.1:1")
     async with cart(settings) as port, grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
         with pytest.raises(grpc.aio.AioRpcError, match="product cannot be reached") as raised:
             await add(CartServiceStub(channel))

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import dataclasses
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
@@ -10,9 +11,10 @@ import httpx
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
-
 from marketplace.notifier.v1 import notifier_pb2 as pb
 from marketplace.notifier.v1 import notifier_pb2_grpc as pb_grpc
+
+from services.chassis import contract, server
 from services.chassis.contract import ContractError
 from services.chassis.errors import NotFoundError, UnavailableError
 from services.chassis.server import Context, servicer, serving
@@ -87,9 +89,7 @@ async def fail_undocumented() -> None:
     raise UndocumentedError(CANARY)
 
 
-@pytest.mark.parametrize(
-    "do", [fail_privately, cancel_itself, time_out_itself, fail_in_a_group, fail_undocumented]
-)
+@pytest.mark.parametrize("do", [fail_privately, cancel_itself, time_out_itself, fail_in_a_group, fail_undocumented])
 async def test_an_unforeseen_error_tells_an_id_and_nothing_else(do: Do, logs: list[dict[str, object]]) -> None:
     async with stub_to(do) as stub:
         status = await error_of(stub.ListNotifications(REQUEST))
@@ -109,21 +109,37 @@ async def test_a_common_error_needs_no_entry_in_the_catalogue() -> None:
         assert await reason_of(stub.ListNotifications(REQUEST)) == ("UNAVAILABLE", "UNAVAILABLE")
 
 
-async def test_a_call_ends_at_its_deadline_and_its_handler_with_it() -> None:
+async def hang_until_ended(ended: asyncio.Event) -> None:
+    try:
+        await asyncio.Event().wait()
+    finally:
+        ended.set()
+
+
+async def test_a_call_ends_at_its_callers_deadline_and_its_handler_with_it(logs: list[dict[str, object]]) -> None:
     ended = asyncio.Event()
-
-    async def hang() -> None:
-        try:
-            await asyncio.Event().wait()
-        finally:
-            ended.set()
-
-    async with stub_to(hang) as stub:
+    async with stub_to(lambda: hang_until_ended(ended)) as stub:
         with pytest.raises(grpc.aio.AioRpcError) as raised:
             await stub.ListNotifications(REQUEST, timeout=0.1)
-        assert raised.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
         async with asyncio.timeout(1):
             await ended.wait()
+
+    assert raised.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+    assert [line["code"] for line in logs if line["event"] == "call"] == ["DEADLINE_EXCEEDED"]
+
+
+@pytest.mark.parametrize("asked", [None, 3600])
+async def test_a_call_without_a_deadline_or_with_a_long_one_ends_at_the_contracts(
+    asked: float | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    in_contract = contract.rpc(f"/{SERVICE}/ListNotifications")
+    shorter = dataclasses.replace(in_contract, default_deadline=0.1, max_deadline=0.1)
+    monkeypatch.setattr(server, "rpc", lambda _: shorter)
+    ended = asyncio.Event()
+    async with stub_to(lambda: hang_until_ended(ended)) as stub:
+        expired = stub.ListNotifications(REQUEST, timeout=asked)
+        assert await reason_of(expired) == ("DEADLINE_EXCEEDED", "DEADLINE_EXCEEDED")
+    assert ended.is_set()
 
 
 async def test_a_call_that_its_caller_gives_up_ends() -> None:
@@ -168,9 +184,7 @@ async def test_health_and_reflection_answer() -> None:
             answer = await health.Check(health_pb2.HealthCheckRequest(service=service))
             assert answer.status == health_pb2.HealthCheckResponse.SERVING
         reflection = reflection_pb2_grpc.ServerReflectionStub(channel)
-        asked = reflection.ServerReflectionInfo(
-            iter([reflection_pb2.ServerReflectionRequest(list_services="")])
-        )
+        asked = reflection.ServerReflectionInfo(iter([reflection_pb2.ServerReflectionRequest(list_services="")]))
         answers = [answer async for answer in asked]
         assert SERVICE in {service.name for service in answers[0].list_services_response.service}
 

@@ -4,9 +4,9 @@ import asyncio
 from uuid import uuid4
 
 import pytest
-
 from marketplace.loms.v1 import loms_pb2 as pb
 from marketplace.loms.v1.loms_pb2_grpc import LomsServiceStub
+
 from tests.clock import FakeClock
 from tests.rpc.expect import broken_rules_of, reason_of
 

@@ -3,11 +3,11 @@
 import asyncio
 
 import pytest
-
 from marketplace.loms.v1 import loms_pb2
 from marketplace.loms.v1.loms_pb2_grpc import LomsServiceStub
 from marketplace.notifier.v1 import notifier_pb2 as pb
 from marketplace.notifier.v1.notifier_pb2_grpc import NotifierServiceStub
+
 from tests.clock import FakeClock
 from tests.rpc.expect import broken_rules_of
 

@@ -1,9 +1,9 @@
 """ProductService over gRPC."""
 
 import pytest
-
 from marketplace.product.v1 import product_pb2 as pb
 from marketplace.product.v1.product_pb2_grpc import ProductServiceStub
+
 from tests.clock import FakeClock
 from tests.rpc.expect import broken_rules_of, reason_of
 

@@ -53,9 +53,7 @@ async def test_an_order_whose_items_are_there_awaits_payment_and_reserves_them(
     created = await storage.create(order(3), clock())
 
     assert created == Created(created.order_id)
-    assert await storage.order(created.order_id) == Order(
-        created.order_id, 7, Status.AWAITING_PAYMENT, (Item(SKU, 3),)
-    )
+    assert await storage.order(created.order_id) == Order(created.order_id, 7, Status.AWAITING_PAYMENT, (Item(SKU, 3),))
     assert await storage.available(SKU) == 97
 
 

@@ -238,14 +238,16 @@ async def test_request_ids_of_different_users_do_not_meet(carts: Carts) -> None:
     assert await carts.checkout(1, request_id) != await carts.checkout(2, request_id)
 
 
-async def test_a_failure_that_is_no_refusal_leaves_the_key(carts: Carts, storage: MemoryStorage, loms: FakeLoms) -> None:
+async def test_a_failure_that_is_no_refusal_leaves_the_key(
+    carts: Carts, storage: MemoryStorage, loms: FakeLoms, monkeypatch: pytest.MonkeyPatch
+) -> None:
     await carts.add(USER, Item(1, 2))
     before = await storage.cart(USER)
 
     async def down(*_: object) -> int:
         raise UnavailableError("loms cannot be reached")
 
-    loms.create_order = down  # type: ignore[method-assign]
+    monkeypatch.setattr(loms, "create_order", down)
     with pytest.raises(UnavailableError):
         await carts.checkout(USER)
 

@@ -1,6 +1,5 @@
 """What LOMS decides, whatever the storage and the transport are."""
 
-from collections.abc import AsyncIterator
 from datetime import timedelta
 from uuid import uuid4
 
@@ -39,8 +38,8 @@ def storage() -> MemoryStorage:
 
 
 @pytest.fixture
-async def orders(storage: MemoryStorage, clock: FakeClock) -> AsyncIterator[Orders]:
-    yield Orders(storage, clock, timedelta(minutes=10), get_logger("loms"))
+def orders(storage: MemoryStorage, clock: FakeClock) -> Orders:
+    return Orders(storage, clock, timedelta(minutes=10), get_logger("loms"))
 
 
 async def test_a_sku_named_twice_is_one_line_with_the_sum(orders: Orders) -> None:
@@ -145,17 +144,15 @@ async def test_a_paid_order_does_not_expire(orders: Orders, clock: FakeClock) ->
     assert (await orders.info(order_id)).status is Status.PAYED
 
 
-async def test_every_due_order_expires_in_one_go(
-    orders: Orders, clock: FakeClock, storage: MemoryStorage, logs: list[dict[str, object]]
-) -> None:
-    bulk = MemoryStorage({SKU: Stock(1000, 0)})
-    many = Orders(bulk, clock, timedelta(minutes=10), get_logger("loms"))
+async def test_every_due_order_expires_in_one_go(clock: FakeClock, logs: list[dict[str, object]]) -> None:
+    storage = MemoryStorage({SKU: Stock(1000, 0)})
+    orders = Orders(storage, clock, timedelta(minutes=10), get_logger("loms"))
     for _ in range(250):
-        await many.create(7, [Item(SKU, 1)])
+        await orders.create(7, [Item(SKU, 1)])
     clock.move(minutes=11)
-    await many.cancel_unpaid()
+    await orders.cancel_unpaid()
 
-    assert await bulk.available(SKU) == 1000
+    assert await storage.available(SKU) == 1000
     assert [line["order_id"] for line in logs if line["event"] == "order expired"] == list(range(1, 251))
 
 

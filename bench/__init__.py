@@ -1,0 +1,1 @@
+"""Measurements. Run them with `make bench`; the figures are in docs/performance.md."""
