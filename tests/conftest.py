@@ -5,8 +5,9 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 import structlog
+from structlog.typing import EventDict, WrappedLogger
 
-from services.chassis.log import configure_logging
+from services.chassis.log import Logger, add_facts, configure_logging
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -15,16 +16,22 @@ def _quiet_logs() -> None:
 
 
 @pytest.fixture
-def logs() -> Iterator[list[dict[str, object]]]:
+def logs(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[dict[str, object]]]:
     """The log lines of the test, as dictionaries."""
+    lines: list[dict[str, object]] = []
+
+    def capture(_logger: WrappedLogger, _method: str, line: EventDict) -> str:
+        lines.append(dict(line))
+        return ""
+
     before = structlog.get_config()
-    captured = structlog.testing.LogCapture()
+    monkeypatch.setattr(Logger, "level", 0)
     structlog.configure(
-        processors=[structlog.contextvars.merge_contextvars, *before["processors"][:2], captured],
-        wrapper_class=structlog.make_filtering_bound_logger(0),
+        processors=[add_facts, capture],
+        logger_factory=structlog.ReturnLoggerFactory(),
         cache_logger_on_first_use=False,
     )
-    yield captured.entries  # type: ignore[misc]  # structlog says MutableMapping
+    yield lines
     structlog.configure(**before)
 
 
