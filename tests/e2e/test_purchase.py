@@ -1,9 +1,6 @@
 """The purchase path of the course, through the real gateway."""
 
-import asyncio
 from collections.abc import AsyncIterator
-from pathlib import Path
-from uuid import uuid4
 
 import httpx
 import pytest
@@ -39,3 +36,44 @@ async def post(http: httpx.AsyncClient, path: str, body: str) -> httpx.Response:
 
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+async def test_the_purchase_path_of_the_course(http: httpx.AsyncClient) -> None:
+    assert (await http.get("/stock/info", params={"sku": SKU})).json() == {"count": "265"}
+    added = await post(http, f"/user/1/cart/{SKU}", '{"count": 2}')
+    assert (added.status_code, added.json()) == (200, {})
+    cart = (await http.get("/user/1/cart")).json()
+    assert cart["totalPrice"] == "6758"
+    assert cart["items"][0]["price"] == 3379
+
+    order_id = (await post(http, "/cart/checkout", '{"userId": 1}')).json()["orderId"]
+    order = (await http.get("/order/info", params={"orderId": order_id})).json()
+    assert order == {"status": "awaiting payment", "userId": "1", "items": [{"sku": SKU, "count": 2}]}
+    assert (await http.get("/stock/info", params={"sku": SKU})).json() == {"count": "263"}
+    for _ in range(2):
+        paid = await post(http, "/order/pay", f'{{"orderId": "{order_id}"}}')
+        assert (paid.status_code, paid.json()) == (200, {})
+    assert (await post(http, "/order/cancel", f'{{"orderId": "{order_id}"}}')).status_code == 412
+    assert (await http.get("/user/1/cart")).status_code == 404
+
+    async with asyncio.timeout(1):
+        statuses: list[str] = []
+        while len(statuses) < 3:
+            notifications = (await http.get(f"/order/{order_id}/notifications")).json()["notifications"]
+            statuses = [notification["status"] for notification in notifications]
+    assert statuses == ["new", "awaiting payment", "payed"]
+
+
+@pytest.mark.parametrize(
+    ("body", "rules"),
+    [
+        ('{"count": 0}', {("count", "uint32.gte_lte")}),
+        ('{"count": 65536}', {("count", "uint32.gte_lte")}),
+        ('{"count": -1}', {("count", "uint32.range")}),
+        ('{"count": "x"}', {("count", "uint32.type")}),
+        ('{"count": 1} junk', {("", "json.trailing_data")}),
+        ("", {("", "json.empty")}),
+    ],
+)
+async def test_a_bad_body_names_field_and_rule(http: httpx.AsyncClient, body: str, rules: set[tuple[str, str]]) -> None:
+    assert broken(await post(http, f"/user/1/cart/{SKU}", body)) == rules

@@ -251,7 +251,7 @@ async def test_the_side_port_tells_life_and_readiness(unused_tcp_port: int) -> N
             assert answer.status_code == 200
 
 
-class Forgetful(pb_grpc.NotifierServiceServicer):  # type: ignore[misc]
+class Forgetful(pb_grpc.NotifierServiceServicer):
     """Does not fill in its only RPC."""
 
 
