@@ -11,9 +11,9 @@ JSON = {"content-type": "application/json"}
 SKU = 1076963
 
 
-@pytest.fixture(scope="module")
-async def url(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[str]:
-    async with running_marketplace(tmp_path_factory.mktemp("e2e") / "log") as marketplace:
+@pytest.fixture
+async def url(tmp_path: Path) -> AsyncIterator[str]:
+    async with running_marketplace(tmp_path / "log") as marketplace:
         yield marketplace.url
 
 
@@ -35,9 +35,6 @@ async def post(http: httpx.AsyncClient, path: str, body: str) -> httpx.Response:
     return await http.post(path, content=body.encode(), headers=JSON)
 
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
-
-
 async def test_the_purchase_path_of_the_course(http: httpx.AsyncClient) -> None:
     assert (await http.get("/stock/info", params={"sku": SKU})).json() == {"count": "265"}
     added = await post(http, f"/user/1/cart/{SKU}", '{"count": 2}')
@@ -56,8 +53,8 @@ async def test_the_purchase_path_of_the_course(http: httpx.AsyncClient) -> None:
     assert (await post(http, "/order/cancel", f'{{"orderId": "{order_id}"}}')).status_code == 412
     assert (await http.get("/user/1/cart")).status_code == 404
 
+    statuses: list[str] = []
     async with asyncio.timeout(1):
-        statuses: list[str] = []
         while len(statuses) < 3:
             notifications = (await http.get(f"/order/{order_id}/notifications")).json()["notifications"]
             statuses = [notification["status"] for notification in notifications]
