@@ -89,4 +89,4 @@ async def _healthy(marketplace: Marketplace, log: Path) -> None:
             except httpx.TransportError:
                 pass
             await asyncio.sleep(0.05)
-    raise AssertionError(f"the marketplace ended by itself:\n{log.read_text()}")  # noqa: ASYNC240  it is over anyway
+    raise AssertionError(f"the marketplace ended by itself:\n{log.read_text()}")

@@ -1,6 +1,8 @@
 """The purchase path of the course, through the real gateway."""
 
+import asyncio
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import httpx
 import pytest
