@@ -67,7 +67,7 @@ fmt: setup/generate ## Format Python, protos and Go
 lint: setup/generate ## Check style, complexity, layers and the contract
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check --quiet .
-	$(BIN)/complexipy --quiet --failed --max-complexity-allowed 15 services codegen
+	$(BIN)/complexipy --quiet --failed --max-complexity-allowed 12 services codegen
 	$(BIN)/lint-imports --no-logo --config pyproject.toml
 	$(BIN)/buf lint
 	$(BIN)/buf format --diff --exit-code api

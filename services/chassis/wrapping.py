@@ -76,13 +76,18 @@ def _answering(
                 raise
             return _unforeseen(error, log)
         except Exception as error:  # noqa: BLE001  this is the place where all of them end
-            if isinstance(error, AppError) and rpc.allows(error.code, error.reason):
-                return error
-            if isinstance(error, TimeoutError) and asyncio.get_running_loop().time() >= call.deadline:
-                return DeadlineExceededError("the deadline of the call has passed")
-            return _unforeseen(error, log)
+            return _foreseen(rpc, error, call) or _unforeseen(error, log)
 
     return answer
+
+
+def _foreseen(rpc: Rpc, error: Exception, call: Call) -> AppError | None:
+    """The error as the contract knows it, or None if it does not."""
+    if isinstance(error, AppError) and rpc.allows(error.code, error.reason):
+        return error
+    if isinstance(error, TimeoutError) and asyncio.get_running_loop().time() >= call.deadline:
+        return DeadlineExceededError("the deadline of the call has passed")
+    return None
 
 
 def _unforeseen(error: BaseException, log: Logger) -> InternalError:
