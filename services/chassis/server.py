@@ -1,6 +1,5 @@
 """The gRPC server of a service: registration, health, reflection, side port, drain."""
 
-import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ from services.chassis.log import Logger, get_logger
 from services.chassis.rules import warm_up
 from services.chassis.settings import ServiceSettings, StartError
 from services.chassis.side_port import side_port
-from services.chassis.wrapping import Context, Method, wrapped
+from services.chassis.wrapping import Context, Method, Running, wrapped
 
 __all__ = ["Context", "Servicer", "servicer", "serving"]
 
@@ -88,7 +87,7 @@ class _Registry:
         self._server = server
         self._access = access
         self._log = log
-        self._running: set[asyncio.Task[Any]] = set()
+        self._running = Running()
         self.services: list[str] = []
 
     def add_generic_rpc_handlers(self, _handlers: object) -> None:
@@ -106,8 +105,7 @@ class _Registry:
 
     async def idle(self) -> None:
         """Waits for the ends of aborted calls: `server.stop` does not (grpc/grpc issue 37239)."""
-        if self._running:
-            await asyncio.wait(self._running)
+        await self._running.idle()
 
     def _wrap(self, path: str, handler: "grpc.RpcMethodHandler[Any, Any]") -> "grpc.RpcMethodHandler[Any, Any]":
         method = cast("Method | None", handler.unary_unary)

@@ -5,10 +5,11 @@ chain of interceptors, each of which would cost about 50 µs a call.
 """
 
 import asyncio
+import itertools
 import random
 import time
 from collections.abc import Awaitable, Callable
-from typing import Any, TypeAlias, cast
+from typing import Any, NoReturn, TypeAlias, cast
 
 import grpc
 from google.protobuf.message import Message
@@ -26,59 +27,82 @@ Method: TypeAlias = "Callable[[Any, Context], Awaitable[Message]]"
 
 REQUEST_ID_LENGTH = 128
 
+# The ids of calls whose callers gave none: unique, as the first part is another one in every process.
+_PROCESS = f"{random.getrandbits(48):012x}"
+_numbers = itertools.count(1)
 
-def wrapped(rpc: Rpc, method: Method, access: Access, log: Logger, running: set[asyncio.Task[Any]]) -> Method:
-    """The method as the server calls it. `running` holds the tasks of its calls while they run."""
+
+class Running:
+    """Counts the calls that run, so that a stopping server can wait for their ends."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._idle = asyncio.Event()
+
+    def end(self) -> None:
+        """One call has ended."""
+        self.count -= 1
+        if self.count == 0:
+            self._idle.set()
+
+    async def idle(self) -> None:
+        """Waits until no call runs."""
+        while self.count > 0:
+            self._idle.clear()
+            await self._idle.wait()
+
+
+def wrapped(rpc: Rpc, method: Method, access: Access, log: Logger, running: Running) -> Method:
+    """The method as the server calls it."""
     log = log.bind(rpc=rpc.name)
-    answer = _answering(rpc, method, access, log)
 
     async def served(request: Message, context: Context) -> Message:
         started = time.perf_counter()
         call = _incoming(rpc, context)
         current_call.set(call)  # for the rest of this call: each one is a task of its own
-        task = cast("asyncio.Task[Any]", asyncio.current_task())
-        running.add(task)
-        code = grpc.StatusCode.CANCELLED
+        running.count += 1
+        code = "OK"
         try:
-            outcome = await answer(request, context, call)
-            code = status.GRPC_CODES[outcome.code] if isinstance(outcome, AppError) else grpc.StatusCode.OK
-        except asyncio.CancelledError:
-            if asyncio.get_running_loop().time() >= call.deadline:
-                code = grpc.StatusCode.DEADLINE_EXCEEDED
-            raise
+            access.check(rpc, call.token)
+            check_rules(request)
+            if not call.deadline_is_ours:
+                return await method(request, context)
+            async with asyncio.timeout_at(call.deadline):
+                return await method(request, context)
+        except BaseException as raised:
+            error = _failure(rpc, raised, call, log)
+            if error is None:
+                code = _code_of_cancelled(call)
+                raise
+            code = status.GRPC_CODES[error.code].name
+            return await _abort(context, error)
         finally:
-            running.discard(task)
-            log.info("call", code=code.name, duration_ms=round((time.perf_counter() - started) * 1000, 3))
-        if isinstance(outcome, AppError):
-            details = status.of_error(outcome).SerializeToString()
-            await context.abort(code, outcome.message, ((status.DETAILS_KEY, details),))
-        return outcome
+            running.end()
+            log.info("call", code=code, duration_ms=round((time.perf_counter() - started) * 1000, 3))
 
     return served
 
 
-def _answering(
-    rpc: Rpc, method: Method, access: Access, log: Logger
-) -> "Callable[[Message, Context, Call], Awaitable[Message | AppError]]":
-    """What a call comes to, whatever happens in the method."""
+def _failure(rpc: Rpc, raised: BaseException, call: Call, log: Logger) -> AppError | None:
+    """What the caller is told of an exception; None when nobody listens any more."""
+    if isinstance(raised, asyncio.CancelledError):
+        # A cancelled call ends; a stray CancelledError would leave its caller waiting (grpc/grpc issue 29248).
+        if cast("asyncio.Task[Any]", asyncio.current_task()).cancelling():
+            return None
+        return _unforeseen(raised, log)
+    if not isinstance(raised, Exception):
+        return None
+    return _foreseen(rpc, raised, call) or _unforeseen(raised, log)
 
-    async def answer(request: Message, context: Context, call: Call) -> Message | AppError:
-        try:
-            access.check(rpc, call.token)
-            check_rules(request)
-            if call.deadline_is_ours:
-                async with asyncio.timeout_at(call.deadline):
-                    return await method(request, context)
-            return await method(request, context)
-        except asyncio.CancelledError as error:
-            # A cancelled call ends; a stray CancelledError would leave its caller waiting (grpc/grpc issue 29248).
-            if cast("asyncio.Task[Any]", asyncio.current_task()).cancelling():
-                raise
-            return _unforeseen(error, log)
-        except Exception as error:  # noqa: BLE001  this is the place where all of them end
-            return _foreseen(rpc, error, call) or _unforeseen(error, log)
 
-    return answer
+def _code_of_cancelled(call: Call) -> str:
+    late = asyncio.get_running_loop().time() >= call.deadline
+    return "DEADLINE_EXCEEDED" if late else "CANCELLED"
+
+
+async def _abort(context: Context, error: AppError) -> NoReturn:
+    details = status.of_error(error).SerializeToString()
+    await context.abort(status.GRPC_CODES[error.code], error.message, ((status.DETAILS_KEY, details),))
 
 
 def _foreseen(rpc: Rpc, error: Exception, call: Call) -> AppError | None:
@@ -108,7 +132,7 @@ def _incoming(rpc: Rpc, context: Context) -> Call:
     seconds = rpc.default_deadline if remaining is None else min(remaining, rpc.max_deadline)
     return Call(
         bearer_token(authorization) if authorization else None,
-        request_id or f"{random.getrandbits(64):016x}",
+        request_id or f"{_PROCESS}-{next(_numbers)}",
         asyncio.get_running_loop().time() + seconds,
         seconds != remaining,
     )
