@@ -8,6 +8,7 @@ window.onload = () => {
     presets: [SwaggerUIBundle.presets.apis, SwaggerUIStandalonePreset],
     layout: "StandaloneLayout",
     deepLinking: true,
+    defaultModelsExpandDepth: 0,
     displayRequestDuration: true,
     persistAuthorization: true,
     tryItOutEnabled: true,
