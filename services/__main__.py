@@ -3,19 +3,19 @@
 import argparse
 import asyncio
 import os
+import socket
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-import uvloop
 from pydantic_settings import SettingsConfigDict
 
 from services.cart.__main__ import CartSettings, cart
 from services.chassis.bus import InProcessTopic
-from services.chassis.lifecycle import stop_on_signal
-from services.chassis.log import Format, configure_logging
-from services.chassis.settings import Address, Settings, StartError, fail, load
+from services.chassis.lifecycle import run_to_exit, stop_on_signal
+from services.chassis.log import Format, configure_logging, get_logger
+from services.chassis.settings import Address, Settings, StartError, load
 from services.loms.__main__ import LomsSettings, loms
 from services.notifier.__main__ import NotifierSettings, notifier
 from services.product.__main__ import ProductSettings, product
@@ -51,13 +51,40 @@ class GatewaySettings(Settings):
 async def run(gateway_program: Path | None) -> int:
     """Runs until a signal or the end of the gateway; gives the exit code."""
     stop = stop_on_signal()
+    check_settings()
     settings = load(MarketplaceSettings)
     configure_logging(settings.log_level, settings.log_format)
+    if gateway_program is not None:
+        check_free(load(GatewaySettings).listen)
     async with marketplace():
         if gateway_program is None:
             await stop.wait()
             return 0
         return await run_gateway(gateway_program, settings.log_format, stop)
+
+
+def check_settings() -> None:
+    """Raises StartError with a line for every mistake in the settings of any part."""
+    mistakes = []
+    for settings in (
+        MarketplaceSettings, CartSettings, LomsSettings, ProductSettings, NotifierSettings, GatewaySettings
+    ):  # fmt: skip
+        try:
+            load(settings)
+        except StartError as error:
+            mistakes.append(str(error))
+    if mistakes:
+        raise StartError("\n".join(mistakes))
+
+
+def check_free(listen: str) -> None:
+    """Raises StartError when somebody else listens there: `announce` would take him for the gateway."""
+    host, _, port = listen.rpartition(":")
+    try:
+        socket.create_server((host, int(port))).close()
+    except OSError:
+        variable = GatewaySettings.variable("listen")
+        raise StartError(f"{listen} is taken or not ours: stop what listens there or set {variable}") from None
 
 
 @asynccontextmanager
@@ -86,6 +113,7 @@ async def run_gateway(program: Path, log_format: Format, stop: asyncio.Event) ->
     announced.cancel()
     if not stop.is_set():
         stopped.cancel()
+        get_logger("marketplace").error("the gateway has ended by itself", code=ended.result())
         return ended.result() or 1
     if not ended.done():
         process.terminate()
@@ -117,10 +145,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m services", description=__doc__)
     parser.add_argument("--gateway", type=Path, help="the gateway program to start beside the services")
     arguments = parser.parse_args()
-    try:
-        sys.exit(uvloop.run(run(arguments.gateway)))
-    except StartError as error:
-        sys.exit(fail(error))
+    if arguments.gateway and not arguments.gateway.is_file():
+        parser.error(f"{arguments.gateway} is missing: run `make setup`")
+    os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")  # or gRPC complains of the fork that starts the gateway
+    run_to_exit(run(arguments.gateway))
 
 
 if __name__ == "__main__":

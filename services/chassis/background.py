@@ -13,20 +13,25 @@ Loop = Callable[[], Awaitable[object]]
 async def background(*loops: Loop) -> AsyncIterator[None]:
     """Runs the loops beside the block and cancels them when it ends.
 
-    A loop that dies cancels the block and is raised from it: a service does not
-    live on with half of its duties.
+    What a loop dies of cancels the block and is raised from it: a service does not
+    live on with half of its duties. What the block raises is raised as it is.
     """
 
     async def run(loop: Loop) -> None:
         await loop()
 
-    async with asyncio.TaskGroup() as group:
-        tasks = [group.create_task(run(loop)) for loop in loops]
-        try:
-            yield
-        finally:
-            for task in tasks:
-                task.cancel()
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(run(loop)) for loop in loops]
+            try:
+                yield
+            finally:
+                for task in tasks:
+                    task.cancel()
+    except BaseExceptionGroup as errors:
+        if len(errors.exceptions) > 1:
+            raise
+        raise errors.exceptions[0] from errors.exceptions[0].__cause__
 
 
 def every(seconds: float, action: Loop, log: Logger) -> Loop:

@@ -3,9 +3,9 @@
 import asyncio
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from contextlib import AbstractAsyncContextManager
-from typing import TypeVar
+from typing import Any, NoReturn, TypeVar
 
 import uvloop
 
@@ -24,17 +24,29 @@ def stop_on_signal() -> asyncio.Event:
     return stop
 
 
+def run_to_exit(program: Coroutine[Any, Any, int]) -> NoReturn:
+    """Runs a program and exits with what it gives, or with 2 when it cannot start."""
+    try:
+        code = uvloop.run(program)
+    except* StartError as errors:  # a group, where a service with background loops could not start
+        code = fail(_first(errors))
+    sys.exit(code)
+
+
+def _first(errors: BaseExceptionGroup[StartError]) -> StartError:
+    error = errors.exceptions[0]
+    return _first(error) if isinstance(error, BaseExceptionGroup) else error
+
+
 def main(settings_type: type[S], service: Callable[[S], AbstractAsyncContextManager[object]]) -> None:
     """Runs a service until it is told to stop, and exits: 0, or 2 when it cannot start."""
 
-    async def run() -> None:
+    async def run() -> int:
         stop = stop_on_signal()
         settings = load(settings_type)
         configure_logging(settings.log_level, settings.log_format)
         async with service(settings):
             await stop.wait()
+        return 0
 
-    try:
-        uvloop.run(run())
-    except StartError as error:
-        sys.exit(fail(error))
+    run_to_exit(run())

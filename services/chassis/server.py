@@ -12,9 +12,10 @@ from grpc_reflection.v1alpha import reflection
 
 from services.chassis.access import Access, KnownTokens
 from services.chassis.contract import ContractError, rpc
+from services.chassis.listening import bound
 from services.chassis.log import Logger, get_logger
 from services.chassis.rules import warm_up
-from services.chassis.settings import ServiceSettings, StartError
+from services.chassis.settings import ServiceSettings
 from services.chassis.side_port import side_port
 from services.chassis.wrapping import Context, Method, Running, wrapped
 
@@ -68,11 +69,8 @@ async def serving(settings: ServiceSettings, *servicers: Servicer, access: Acces
 
 
 def _listen(server: grpc.aio.Server, settings: ServiceSettings) -> int:
-    try:
-        return server.add_insecure_port(settings.listen)
-    except RuntimeError:
-        variable = settings.variable("listen")
-        raise StartError(f"{settings.listen} is taken or not ours: stop what listens there or set {variable}") from None
+    bound(settings, "listen").close()  # gRPC would say in its own words that an address is taken
+    return server.add_insecure_port(settings.listen)
 
 
 async def _is_serving(health_servicer: health.aio.HealthServicer) -> bool:

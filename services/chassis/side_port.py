@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator
 from contextlib import asynccontextmanager
 
@@ -12,7 +11,8 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
-from services.chassis.settings import ServiceSettings, StartError
+from services.chassis.listening import bound
+from services.chassis.settings import ServiceSettings
 
 POLL_SECONDS = 0.005
 
@@ -40,7 +40,7 @@ async def side_port(settings: ServiceSettings, ready: Callable[[], Awaitable[boo
     app = Starlette(routes=[Route("/healthz", healthz), Route("/readyz", readyz)])
     config = uvicorn.Config(app, log_config=None, access_log=False, lifespan="off", ws="none")
     server = _Server(config)
-    with _bound(settings) as listener:
+    with bound(settings, "side_listen") as listener:
         serving = asyncio.create_task(server.serve(sockets=[listener]))
         try:
             while not server.started and not serving.done():  # noqa: ASYNC110  uvicorn tells no other way
@@ -49,18 +49,3 @@ async def side_port(settings: ServiceSettings, ready: Callable[[], Awaitable[boo
         finally:
             server.should_exit = True
             await serving
-
-
-def _bound(settings: ServiceSettings) -> socket.socket:
-    host, _, port = settings.side_listen.rpartition(":")
-    listener = socket.socket()
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind((host, int(port)))
-    except OSError:
-        listener.close()
-        variable = settings.variable("side_listen")
-        raise StartError(
-            f"{settings.side_listen} is taken or not ours: stop what listens there or set {variable}"
-        ) from None
-    return listener
