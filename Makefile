@@ -40,6 +40,9 @@ run/gateway: setup/run ## Run the gateway alone
 
 ##@ Contract
 
+# The contract that its users know.
+BASELINE := api/baseline.binpb.gz
+
 .PHONY: generate
 generate: setup/generate ## Make gen/ from api/
 	$(BIN)/buf generate
@@ -51,6 +54,18 @@ check-generate: generate ## Fail if gen/ in the index is not what api/ produces,
 		printf 'gen/ is not what api/ produces; look at it, then "git add gen":\n%s\n' "$$changed" >&2; exit 1; \
 	fi
 
+.PHONY: breaking
+breaking: setup/python ## Fail if a change of api/ breaks a user of the baseline
+	@$(BIN)/buf build api
+	@found=0; \
+	$(BIN)/buf breaking api --against $(BASELINE) || found=1; \
+	$(BIN)/buf build api --exclude-source-info -o - | $(PY) -m codegen.breaking $(BASELINE) /dev/stdin || found=1; \
+	exit $$found
+
+.PHONY: baseline
+baseline: setup/python ## Make api/ as it is now the baseline of `make breaking`
+	$(BIN)/buf build api --exclude-source-info -o $(BASELINE)
+
 ##@ Quality
 
 .PHONY: precommit
@@ -61,7 +76,7 @@ fmt: setup/generate ## Format Python, protos and Go
 	$(BIN)/ruff check --quiet --fix-only .
 	$(BIN)/ruff format --quiet .
 	$(BIN)/buf format --write api
-	$(GO) fmt ./services/...
+	$(GO) fmt ./services/... ./bench/...
 
 .PHONY: lint
 lint: setup/generate ## Check style, complexity, layers and the contract
@@ -71,7 +86,7 @@ lint: setup/generate ## Check style, complexity, layers and the contract
 	$(BIN)/lint-imports --no-logo --config pyproject.toml
 	$(BIN)/buf lint
 	$(BIN)/buf format --diff --exit-code api
-	$(GO) vet ./services/...
+	$(GO) vet ./services/... ./bench/...
 
 .PHONY: typecheck
 typecheck: setup/python ## Check the types, strictly
@@ -92,8 +107,9 @@ cover: setup ## Run the Python tests and check how much of the code they reach
 	$(BIN)/coverage report --include='services/cart/usecases.py' --fail-under=100
 
 .PHONY: bench
-bench: setup/python ## Measure the CPU that the chassis and the cart storage need
+bench: setup/run bin/plain-gateway ## Measure the CPU that chassis, gateway and cart storage need
 	$(PY) -m bench.chassis
+	$(PY) -m bench.gateway
 	$(PY) -m bench.cart_storage
 
 .PHONY: screenshots
@@ -164,3 +180,6 @@ bin/gateway: go.mod go.sum $(shell find services/gateway gen/go -name '*.go') | 
 	$(say) 'gateway (about half a minute the first time)'
 	@$(GO) build -o $@ ./services/gateway
 	@touch $@
+
+bin/plain-gateway: bench/plain_gateway/main.go bin/gateway
+	@$(GO) build -o $@ ./bench/plain_gateway
