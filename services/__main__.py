@@ -3,7 +3,6 @@
 import argparse
 import asyncio
 import os
-import socket
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -14,6 +13,7 @@ from pydantic_settings import SettingsConfigDict
 from services.cart.__main__ import CartSettings, cart
 from services.chassis.bus import InProcessTopic
 from services.chassis.lifecycle import run_to_exit, stop_on_signal
+from services.chassis.listening import bound
 from services.chassis.log import Format, configure_logging, get_logger
 from services.chassis.settings import Address, Settings, StartError, load
 from services.loms.__main__ import LomsSettings, loms
@@ -46,6 +46,7 @@ class GatewaySettings(Settings):
     model_config = SettingsConfigDict(env_prefix="GATEWAY_")
 
     listen: Address = "127.0.0.1:8080"
+    side_listen: Address = "127.0.0.1:9105"
 
 
 async def run(gateway_program: Path | None) -> int:
@@ -55,7 +56,8 @@ async def run(gateway_program: Path | None) -> int:
     settings = load(MarketplaceSettings)
     configure_logging(settings.log_level, settings.log_format)
     if gateway_program is not None:
-        check_free(load(GatewaySettings).listen)
+        for field in ("listen", "side_listen"):  # or `announce` might find a stranger there
+            bound(load(GatewaySettings), field).close()
     async with marketplace():
         if gateway_program is None:
             await stop.wait()
@@ -75,16 +77,6 @@ def check_settings() -> None:
             mistakes.append(str(error))
     if mistakes:
         raise StartError("\n".join(mistakes))
-
-
-def check_free(listen: str) -> None:
-    """Raises StartError when somebody else listens there: `announce` would take him for the gateway."""
-    host, _, port = listen.rpartition(":")
-    try:
-        socket.create_server((host, int(port))).close()
-    except OSError:
-        variable = GatewaySettings.variable("listen")
-        raise StartError(f"{listen} is taken or not ours: stop what listens there or set {variable}") from None
 
 
 @asynccontextmanager
@@ -147,7 +139,6 @@ def main() -> None:
     arguments = parser.parse_args()
     if arguments.gateway and not arguments.gateway.is_file():
         parser.error(f"{arguments.gateway} is missing: run `make setup`")
-    os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")  # or gRPC complains of the fork that starts the gateway
     run_to_exit(run(arguments.gateway))
 
 

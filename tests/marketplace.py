@@ -1,13 +1,17 @@
 """The marketplace as users start it: its own process with the gateway beside it, on free ports."""
 
-import asyncio
 import os
+import random
 import signal
 import socket
+import subprocess
 import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import cache
+from itertools import cycle, islice
 from pathlib import Path
 
 import httpx
@@ -15,16 +19,29 @@ import httpx
 ROOT = Path(__file__).parent.parent
 GATEWAY = ROOT / "bin" / "gateway"
 START_SECONDS = 20
+STOP_SECONDS = 3
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports that nobody listens on now."""
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    try:
-        return [one.getsockname()[1] for one in sockets]
-    finally:
-        for one in sockets:
-            one.close()
+    """Ports that nobody listens on now and that no other test process gives away."""
+    _, ports = _block_of_ports()
+    return list(islice(filter(_is_free, ports), count))
+
+
+@cache
+def _block_of_ports() -> tuple[socket.socket, Iterator[int]]:
+    """Ports for this process, below those that the system gives away, and the lock on them: one more port, taken."""
+    starts = range(10_000, 32_000, 100)
+    for first in random.sample(starts, len(starts)):
+        with suppress(OSError):
+            return socket.create_server(("127.0.0.1", first)), cycle(range(first + 1, first + starts.step))
+    raise AssertionError("every block of ports is taken")
+
+
+def _is_free(port: int) -> bool:
+    with suppress(OSError), socket.create_server(("127.0.0.1", port)):
+        return True
+    return False
 
 
 def environment_on_free_ports() -> dict[str, str]:
@@ -43,50 +60,79 @@ def environment_on_free_ports() -> dict[str, str]:
     return settings
 
 
-@dataclass
-class Marketplace:
-    """A running marketplace."""
+@dataclass(frozen=True)
+class Program:
+    """A started process, with all that it starts itself."""
 
-    url: str
+    process: subprocess.Popen[str]
     settings: dict[str, str]
-    process: asyncio.subprocess.Process
+    log: Path
 
-    async def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
-        """Tells it to stop; gives the exit code."""
-        self.process.send_signal(number)
-        async with asyncio.timeout(10):
-            return await self.process.wait()
+    @property
+    def url(self) -> str:
+        """Where its gateway answers."""
+        return f"http://{self.settings['GATEWAY_LISTEN']}"
+
+    def answer(self, url: str, status: int = 200) -> httpx.Response:
+        """Waits until it answers with this status."""
+        end = time.monotonic() + START_SECONDS
+        with httpx.Client(trust_env=False) as client:
+            while self.process.poll() is None and time.monotonic() < end:
+                with suppress(httpx.TransportError):
+                    answer = client.get(url)
+                    if answer.status_code == status:
+                        return answer
+                time.sleep(0.05)
+        self.kill()
+        raise AssertionError(f"{url} does not answer {status}:\n{self.log.read_text()}")
+
+    def exit_code(self, within: float = STOP_SECONDS) -> int:
+        """The exit code, as soon as all processes are gone; what was on standard error is in the log then."""
+        _, errors = self.process.communicate(timeout=within)  # each of them holds standard error open
+        with self.log.open("a") as log:
+            log.write(errors)
+        return self.process.returncode
+
+    def kill(self) -> None:
+        """Ends what is left of it."""
+        if self.process.stderr and not self.process.stderr.closed:
+            with suppress(ProcessLookupError):
+                os.killpg(self.process.pid, signal.SIGKILL)
+            self.exit_code()
 
 
-@asynccontextmanager
-async def running_marketplace(log: Path, **more: str) -> AsyncIterator[Marketplace]:
-    """Starts it with `more` settings and waits until it is healthy; kills what is left at the end."""
-    settings = environment_on_free_ports() | more
-    with log.open("wb") as output:
-        process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            *("-m", "services", "--gateway", str(GATEWAY)),
+@contextmanager
+def started(log: Path, *command: str | Path, **settings: str) -> Iterator[Program]:
+    """Starts a program; kills what is left of it at the end."""
+    with log.open("w") as output:
+        process = subprocess.Popen(
+            command,
             cwd=ROOT,
             env=os.environ | settings,
+            stdin=subprocess.DEVNULL,
             stdout=output,
-            stderr=output,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
         )
-    marketplace = Marketplace(f"http://{settings['GATEWAY_LISTEN']}", settings, process)
+    program = Program(process, settings, log)
     try:
-        await _healthy(marketplace, log)
-        yield marketplace
+        yield program
     finally:
-        if process.returncode is None:
-            await marketplace.stop()
+        program.kill()
 
 
-async def _healthy(marketplace: Marketplace, log: Path) -> None:
-    async with asyncio.timeout(START_SECONDS), httpx.AsyncClient() as client:
-        while marketplace.process.returncode is None:
-            try:
-                if (await client.get(f"{marketplace.url}/healthz")).status_code == 200:
-                    return
-            except httpx.TransportError:
-                pass
-            await asyncio.sleep(0.05)
-    raise AssertionError(f"the marketplace ended by itself:\n{log.read_text()}")
+@contextmanager
+def started_marketplace(log: Path, gateway: Path = GATEWAY, /, **more: str) -> Iterator[Program]:
+    """Starts the marketplace with `more` settings."""
+    settings = environment_on_free_ports() | more
+    with started(log, sys.executable, "-m", "services", "--gateway", gateway, **settings) as marketplace:
+        yield marketplace
+
+
+@contextmanager
+def healthy_marketplace(log: Path, gateway: Path = GATEWAY, /, **more: str) -> Iterator[Program]:
+    """Starts the marketplace with `more` settings and waits until it is healthy."""
+    with started_marketplace(log, gateway, **more) as marketplace:
+        marketplace.answer(f"{marketplace.url}/healthz")
+        yield marketplace

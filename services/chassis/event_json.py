@@ -31,15 +31,38 @@ def encode(event: Message) -> bytes:
 def decode(event_type: type[M], value: bytes) -> M:
     """The event in the bytes. Raises EventError unless they hold exactly its fields with the right types."""
     try:
-        given = json.loads(value)
-    except ValueError as error:
+        given = json.loads(value, object_pairs_hook=_without_repetition)
+    except EventError:
+        raise
+    except (ValueError, RecursionError) as error:
         raise EventError("not JSON") from error
     if not isinstance(given, dict):
         raise EventError("not a JSON object")
     fields = event_type.DESCRIPTOR.fields_by_name
     if set(given) != set(fields):
         raise EventError(f"the fields are {sorted(given)}, not {sorted(fields)}")
-    return event_type(**{name: _from_json(fields[name], value) for name, value in given.items()})
+    event = event_type()
+    for name, text_or_number in given.items():
+        _set(event, fields[name], text_or_number)
+    return event
+
+
+def _without_repetition(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    given = dict(pairs)
+    if len(given) < len(pairs):
+        raise EventError("a field is there twice")
+    return given
+
+
+def _set(event: Message, field: Field, value: object) -> None:
+    read = _from_json(field, value)
+    try:
+        if isinstance(read, Timestamp):
+            getattr(event, field.name).CopyFrom(read)
+        else:
+            setattr(event, field.name, read)
+    except ValueError as error:
+        raise EventError(f"{field.name} is out of its range") from error
 
 
 def _to_json(field: Field, value: Any) -> int | str:

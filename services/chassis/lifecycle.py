@@ -28,14 +28,9 @@ def run_to_exit(program: Coroutine[Any, Any, int]) -> NoReturn:
     """Runs a program and exits with what it gives, or with 2 when it cannot start."""
     try:
         code = uvloop.run(program)
-    except* StartError as errors:  # a group, where a service with background loops could not start
-        code = fail(_first(errors))
+    except StartError as error:
+        code = fail(error)
     sys.exit(code)
-
-
-def _first(errors: BaseExceptionGroup[StartError]) -> StartError:
-    error = errors.exceptions[0]
-    return _first(error) if isinstance(error, BaseExceptionGroup) else error
 
 
 def main(settings_type: type[S], service: Callable[[S], AbstractAsyncContextManager[object]]) -> None:

@@ -3,13 +3,26 @@
 import sys
 from typing import Annotated, ClassVar, TypeVar
 
-from pydantic import Field, SecretStr, ValidationError
+from pydantic import AfterValidator, Field, ValidationError
+from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from services.chassis.log import Format, Level
 
-Address = Annotated[str, Field(pattern=r"^[\w.\-]+:\d{1,5}$")]
-"""`host:port`. Port 0 takes a free one."""
+
+def _port_exists(address: str) -> str:
+    if int(address.rpartition(":")[2]) > HIGHEST_PORT:
+        raise ValueError(f"the port is above {HIGHEST_PORT}")
+    return address
+
+
+HIGHEST_PORT = 65535
+
+Address = Annotated[str, Field(pattern=r"^[\w.\-]+:\d{1,5}$"), AfterValidator(_port_exists)]
+"""`host:port`. To listen on, port 0 takes a free one."""
+
+Duration = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+"""A time that ends, in the unit that the setting's name says."""
 
 
 class Settings(BaseSettings):
@@ -38,7 +51,7 @@ class ServiceSettings(Settings):
     """Where it serves gRPC."""
     side_listen: Address
     """Where it answers /healthz and /readyz over HTTP, for operators only."""
-    drain_seconds: float = Field(default=10, gt=0)
+    drain_seconds: Duration = 10
     """How long running calls may go on after a SIGTERM."""
 
 
@@ -55,13 +68,16 @@ def load(settings: type[S]) -> S:
         return settings()
     except ValidationError as error:
         mistakes = error.errors(include_url=False)
-        raise StartError("\n".join(_mistake(settings, m["loc"][0], m["input"], m["msg"]) for m in mistakes)) from None
+        raise StartError("\n".join(_mistake(settings, mistake) for mistake in mistakes)) from None
 
 
-def _mistake(settings: type[Settings], field: str | int, value: object, what: str) -> str:
-    secret = settings.model_fields[str(field)].annotation is SecretStr
-    shown = "…" if secret else f"{value!r}"
-    return f"{settings.variable(str(field))}={shown}: {what}"
+def _mistake(settings: type[Settings], mistake: ErrorDetails) -> str:
+    field = str(mistake["loc"][0])
+    if mistake["type"] == "missing":
+        return f"{settings.variable(field)} is not set"
+    secret = "SecretStr" in repr(settings.model_fields[field].annotation)
+    shown = "…" if secret else f"{mistake['input']!r}"
+    return f"{settings.variable(field)}={shown}: {mistake['msg']}"
 
 
 def fail(error: StartError) -> int:

@@ -6,7 +6,6 @@ from datetime import timedelta
 from typing import ClassVar
 
 from marketplace.loms.v1 import loms_pb2_grpc as pb_grpc
-from pydantic import Field
 from pydantic_settings import SettingsConfigDict
 
 from services.chassis.background import background, every
@@ -15,7 +14,7 @@ from services.chassis.clock import Clock, utc_now
 from services.chassis.lifecycle import main
 from services.chassis.log import get_logger
 from services.chassis.server import servicer, serving
-from services.chassis.settings import Address, ServiceSettings
+from services.chassis.settings import Address, Duration, ServiceSettings
 from services.loms.events import Relay
 from services.loms.memory import MemoryStorage
 from services.loms.seed import seed_stocks
@@ -29,11 +28,11 @@ class LomsSettings(ServiceSettings):
 
     listen: Address = "127.0.0.1:50052"
     side_listen: Address = "127.0.0.1:9102"
-    payment_minutes: float = Field(default=10, gt=0)
+    payment_minutes: Duration = 10
     """How long an order may await its payment."""
-    expiry_interval_seconds: float = Field(default=1, gt=0)
+    expiry_interval_seconds: Duration = 1
     """How often unpaid orders are looked for."""
-    relay_interval_seconds: float = Field(default=0.1, gt=0)
+    relay_interval_seconds: Duration = 0.1
     """How often new events are looked for."""
 
 

@@ -1,6 +1,5 @@
 """The README says what is true: its commands answer as shown, its steps lead somewhere, its tables are complete."""
 
-import asyncio
 import json
 import os
 import re
@@ -16,7 +15,7 @@ from pydantic import SecretStr
 
 from services.__main__ import MarketplaceSettings
 from services.chassis.settings import ServiceSettings, Settings
-from tests.marketplace import ROOT, running_marketplace
+from tests.marketplace import ROOT, healthy_marketplace
 from tests.settings import CartSettings, LomsSettings, NotifierSettings, ProductSettings
 
 README = (ROOT / "README.md").read_text()
@@ -39,15 +38,14 @@ def console() -> list[tuple[str, str]]:
     ]
 
 
-async def test_every_command_answers_what_the_readme_shows(tmp_path: Path) -> None:
+def test_every_command_answers_what_the_readme_shows(tmp_path: Path) -> None:
     shown = console()
     assert len(shown) > 8
-    async with running_marketplace(tmp_path / "log") as marketplace:
+    with healthy_marketplace(tmp_path / "log") as marketplace:
         for command, output in shown:
             arguments = shlex.split(command.replace(PUBLIC_URL, marketplace.url))
-            curl = await asyncio.create_subprocess_exec(*arguments, stdout=asyncio.subprocess.PIPE)
-            answer, _ = await curl.communicate()
-            assert json.loads(answer) == json.loads(output), command
+            answer = subprocess.run(arguments, capture_output=True, check=True, text=True)
+            assert json.loads(answer.stdout) == json.loads(output), command
 
 
 @pytest.mark.timeout(120)
