@@ -99,6 +99,13 @@ test: setup ## Set up and run all tests
 	$(GO) test ./services/...
 	$(BIN)/pytest
 
+SEEDS ?= 1
+EXAMPLES ?= 100
+WORKERS ?= 1
+.PHONY: fuzz
+fuzz: setup/run ## Fuzz the API with schemathesis (SEEDS="1 2 3" EXAMPLES=100 WORKERS=1)
+	@$(PY) -m tests.fuzz --examples $(EXAMPLES) --workers $(WORKERS) $(SEEDS)
+
 .PHONY: cover
 cover: setup ## Run the Python tests and check how much of the code they reach
 	$(BIN)/pytest -q --cov --cov-report=

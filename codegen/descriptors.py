@@ -53,7 +53,14 @@ class Contract:
         files = [self._pool.FindFileByName(name) for name in self._files]
         return [service for file in files for service in file.services_by_name.values()]
 
+    def events(self) -> list[Descriptor]:
+        """The messages that are events, by file and in the order of the file."""
+        files = [self._pool.FindFileByName(name) for name in self._files]
+        messages = (message for file in files for message in file.message_types_by_name.values())
+        return [message for message in messages if self.event(message) is not None]
+
     def message(self, full_name: str) -> Descriptor:
+        """The message of this name. Raises KeyError if there is none."""
         return self._pool.FindMessageTypeByName(full_name)
 
     def comment(self, element: Commented) -> str:
@@ -86,6 +93,10 @@ class Contract:
         if policy is None:
             raise ContractError(f"{method.full_name}: no option (chassis.v1.method)")
         return policy
+
+    def event(self, message: Descriptor) -> Any:
+        """The chassis.v1.EventPolicy of a message; None: it is no event."""
+        return self._option(message, "chassis.v1.event")
 
     def codes(self) -> dict[int, tuple[str, Any]]:
         """Name (without prefix) and chassis.v1.CodePolicy of each code that means an error, by number."""

@@ -8,7 +8,7 @@ from typing import Any
 from google.protobuf.descriptor import Descriptor
 
 from codegen.descriptors import Contract, is_map
-from codegen.openapi import errors
+from codegen.openapi import errors, examples
 from codegen.openapi.bindings import Binding, bindings
 from codegen.openapi.kinds import Place, Schema
 from codegen.openapi.links import links
@@ -26,7 +26,7 @@ _INFO = {
 def document(contract: Contract) -> Schema:
     """The OpenAPI 3.1 document of all services."""
     found = bindings(contract)
-    schemas = Schemas(contract, _names(contract, found))
+    schemas = Schemas(contract, names(contract, found))
     operations = _Operations(contract, schemas, found)
     paths: dict[str, Schema] = {}
     for binding in found:
@@ -106,7 +106,9 @@ class _Operations:
             schema = self._schemas.message(binding.request, Place.BODY, without=bound)
         else:
             schema = self._schemas.reference(binding.request, Place.BODY)
-        return {"required": True, "content": {"application/json": {"schema": schema}}}
+        example = examples.example(schema, self._schemas.components)
+        content = {"schema": schema} | ({} if example is None else {"example": example})
+        return {"required": True, "content": {"application/json": content}}
 
     def _success(self, binding: Binding, policy: Any) -> Schema:
         if policy.success_status == 204:
@@ -147,7 +149,7 @@ def _security(access: str, policy: Any) -> list[Schema]:
     return []
 
 
-def _names(contract: Contract, found: Iterable[Binding]) -> dict[tuple[str, Place], str]:
+def names(contract: Contract, found: Iterable[Binding]) -> dict[tuple[str, Place], str]:
     """The name of each schema: the message's own, longer where two messages or both places need it."""
     used: set[tuple[str, Place]] = set()
     for binding in found:

@@ -27,7 +27,8 @@ class Place(enum.Enum):
     PARAMETER = "in the path, the query or a header: the text of one value"
     BODY = "in a request's body: whatever proto JSON reads"
     RESPONSE = "in an answer: the one canonical spelling"
-    KEY = "as the name of a property, that is the key of a map: its canonical spelling as text"
+    KEY = "as text: the name of a property, that is the key of a map, or the key or a header of an event"
+    EVENT = "in an event: the one spelling of its codec"
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ class Value:
         lower, upper = self.limits
         if lower is None or upper is None:
             return False
-        return _ordered(getattr(self.rules, upper)) < _ordered(getattr(self.rules, lower))
+        return ordered(getattr(self.rules, upper)) < ordered(getattr(self.rules, lower))
 
     @property
     def is_wide(self) -> bool:
@@ -79,7 +80,7 @@ def base(value: Value) -> Schema:
     return _BASES[value.kind](value)
 
 
-def _ordered(limit: Any) -> tuple[Any, ...]:
+def ordered(limit: Any) -> tuple[Any, ...]:
     """A number, a moment or a duration, to compare with others."""
     return (limit.seconds, limit.nanos) if hasattr(limit, "nanos") else (limit,)
 
@@ -116,7 +117,7 @@ def _style(value: Value) -> str:
     """How JSON writes an integer or a bool: as text, as a number (or literal), or as either."""
     if value.place is Place.KEY:
         return "text"
-    if not value.is_wide or value.place is Place.PARAMETER:
+    if not value.is_wide or value.place in {Place.PARAMETER, Place.EVENT}:
         return "number"
     return "either" if value.place is Place.BODY else "text"
 
@@ -278,11 +279,13 @@ def _is_limited(kind: EnumDescriptor, rules: Any) -> bool:
 
 
 def _timestamp(value: Value) -> Schema:
-    fraction, zone = r"[0-9]{1,9}", "(?:Z|[+-][0-9]{2}:[0-9]{2})"
+    fraction, zone = r"(?:\.[0-9]{1,9})?", "(?:Z|[+-][0-9]{2}:[0-9]{2})"
     if value.place is Place.RESPONSE:
-        fraction, zone = "(?:[0-9]{3}){1,3}", "Z"
+        fraction, zone = r"(?:\.(?:[0-9]{3}){1,3})?", "Z"
+    if value.place is Place.EVENT:
+        fraction, zone = r"\.[0-9]{3}", "Z"
     day, clock = "[0-9]{4}-[0-9]{2}-[0-9]{2}", "[0-2][0-9]:[0-5][0-9]:[0-5][0-9]"
-    return {"type": "string", "format": "date-time", "pattern": rf"^{day}T{clock}(?:\.{fraction})?{zone}$"}
+    return {"type": "string", "format": "date-time", "pattern": f"^{day}T{clock}{fraction}{zone}$"}
 
 
 def _duration(value: Value) -> Schema:

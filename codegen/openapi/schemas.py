@@ -1,8 +1,9 @@
-"""Messages to JSON Schema: one for requests, one for answers.
+"""Messages to JSON Schema: one for requests, one for answers, one for events.
 
 A request may leave out what no rule needs, may say null for it, and may spell a value in
-every way that proto JSON reads. An answer has every field, in its canonical spelling.
-Both are closed: an unknown field is an error.
+every way that proto JSON reads. An answer has every field, in its canonical spelling. So
+has an event, in the spelling of its codec and under the names of the .proto.
+All are closed: an unknown field is an error.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -48,10 +49,13 @@ def is_component(message: Descriptor) -> bool:
 
 
 class Schemas:
-    """The schemas of a contract's messages. Those that others refer to collect in `components`."""
+    """The schemas of a contract's messages. Those that others refer to collect in `components`; the
+    rules of requests that no schema wholly expresses collect in `left`, by field or message.
+    """
 
     def __init__(self, contract: Contract, names: dict[tuple[str, Place], str]) -> None:
         self.components: dict[str, Schema] = {}
+        self.left: dict[str, set[str]] = {}
         self._contract = contract
         self._names = names
 
@@ -68,12 +72,13 @@ class Schemas:
         fields = [field for field in message.fields if field.name not in set(without)]
         schema: Schema = {"type": "object"}
         if fields:
-            schema["properties"] = {field.json_name: self.field(field, place) for field in fields}
+            schema["properties"] = {_name(field, place): self.field(field, place) for field in fields}
         needed = self._needed(message, place)
-        if required := [field.json_name for field in fields if field.name in needed]:
+        if required := [_name(field, place) for field in fields if field.name in needed]:
             schema["required"] = required
         schema["additionalProperties"] = False
         rule = self._of_message(message, place)
+        self._note(message.full_name, place, rule)
         return _described(rules.merged([schema, rule.schema]), self._contract.comment(message), rule.left)
 
     def field(self, field: FieldDescriptor, place: Place) -> Schema:
@@ -82,6 +87,7 @@ class Schemas:
             said = self._field(field, place)
         except ContractError as error:
             raise ContractError(f"{field.full_name}: {error}") from error
+        self._note(field.full_name, place, said)
         schema = _nullable(said.schema) if self._is_nullable(field, place) else said.schema
         return _described(schema, self._contract.comment(field), said.left)
 
@@ -92,17 +98,23 @@ class Schemas:
     def _needed(self, message: Descriptor | None, place: Place) -> set[str]:
         """The names of the fields that are always there. An answer lacks at most the members of a oneof."""
         assert message
+        if place is Place.EVENT:
+            return {field.name for field in message.fields}
         if place is Place.RESPONSE:
             return {field.name for field in message.fields if field.containing_oneof is None}
         return self._contract.fields_required(message)
 
     def _is_nullable(self, field: FieldDescriptor, place: Place) -> bool:
         """A request may say null for what it may leave out, an answer only for a message that is not there."""
-        if place is Place.PARAMETER:
+        if place in {Place.PARAMETER, Place.KEY, Place.EVENT}:
             return False
         if place is Place.RESPONSE and (field.containing_oneof or not field.has_presence):
             return False
         return not self.is_required(field)
+
+    def _note(self, owner: str, place: Place, said: Said) -> None:
+        if said.left and place in {Place.BODY, Place.PARAMETER}:
+            self.left.setdefault(owner, set()).update(rule_id for rule_id, _ in said.left)
 
     # A field and its value
 
@@ -110,9 +122,10 @@ class Schemas:
         make = self._map if is_map(field) else self._list if is_repeated(field) else self._one
         return self._ruled(_Slot(field, self._contract.field_rules(field), place), make)
 
-    def _element(self, field: FieldDescriptor, found: Any, place: Place) -> Schema:
+    def _element(self, of: "_Slot", field: FieldDescriptor, found: Any, place: Place) -> Schema:
         """The schema of an element of a list or a map, which is always there."""
         said = self._ruled(_Slot(field, found, place, is_element=True), self._one)
+        self._note(of.field.full_name, of.place, said)
         return _described(said.schema, "", said.left)
 
     def _ruled(self, slot: "_Slot", make: Callable[["_Slot"], Said]) -> Said:
@@ -170,7 +183,7 @@ class Schemas:
     def _list(self, slot: "_Slot") -> Said:
         found = slot.kind_rules
         limits = _limits(found, {"min_items": "minItems", "max_items": "maxItems", "unique": "uniqueItems"}, "items")
-        items = self._element(slot.field, found.items if found is not None else None, slot.place)
+        items = self._element(slot, slot.field, found.items if found is not None else None, slot.place)
         left: tuple[tuple[str, str], ...] = ()
         if "uniqueItems" in limits and slot.has_spellings:
             left = (("repeated.unique", "two spellings of one value are equal"),)
@@ -183,8 +196,8 @@ class Schemas:
             raise ContractError("a map is no parameter")
         assert slot.field.message_type
         key, value = (slot.field.message_type.fields_by_name[name] for name in ("key", "value"))
-        names = self._element(key, found.keys if found is not None else None, Place.KEY)
-        values = self._element(value, found.values if found is not None else None, slot.place)
+        names = self._element(slot, key, found.keys if found is not None else None, Place.KEY)
+        values = self._element(slot, value, found.values if found is not None else None, slot.place)
         return Said({"type": "object", "propertyNames": names, "additionalProperties": values, **limits})
 
     # Rules of a message and its oneofs
@@ -214,9 +227,10 @@ class Schemas:
     def _is_set(self, field: FieldDescriptor, place: Place) -> Schema:
         """That a field is there, and says more than nothing."""
         unset = ([None] if place is Place.BODY else []) + _Slot(field, None, place).zeros
-        schema: Schema = {"required": [field.json_name]}
+        name = _name(field, place)
+        schema: Schema = {"required": [name]}
         if unset:
-            schema["properties"] = {field.json_name: {"not": {"enum": unset}}}
+            schema["properties"] = {name: {"not": {"enum": unset}}}
         return schema
 
 
@@ -268,6 +282,11 @@ class _Slot:
     def has_spellings(self) -> bool:
         """Whether JSON may spell one value in two ways."""
         return self.kind is not None and kinds.has_spellings(Value(self.kind, self.place, enum=self.field.enum_type))
+
+
+def _name(field: FieldDescriptor, place: Place) -> str:
+    """The name of its property."""
+    return field.name if place is Place.EVENT else field.json_name
 
 
 def _limits(found: Any, keywords: dict[str, str], *others: str) -> Schema:

@@ -4,8 +4,9 @@
 // 	protoc        (unknown)
 // source: chassis/v1/options.proto
 
-// What an RPC promises besides its messages, said beside the RPC. The servers
-// enforce it, the gateway follows it and the OpenAPI document shows it.
+// What an RPC or an event promises besides its messages, said beside it. The
+// servers enforce it, the gateway follows it, and the OpenAPI and AsyncAPI
+// documents show it.
 
 package chassisv1
 
@@ -395,6 +396,81 @@ func (x *Error) GetDescription() string {
 	return ""
 }
 
+// How an event travels.
+type EventPolicy struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The topic that it is published on.
+	Topic string `protobuf:"bytes,1,opt,name=topic,proto3" json:"topic,omitempty"`
+	// How many partitions the topic has.
+	Partitions uint32 `protobuf:"varint,2,opt,name=partitions,proto3" json:"partitions,omitempty"`
+	// The field whose value, as text, is the key. Events with the same key keep
+	// their order.
+	Key string `protobuf:"bytes,3,opt,name=key,proto3" json:"key,omitempty"`
+	// The full name of the message whose fields are its headers, each as text: the
+	// field `event_id` is the header `event-id`. Not set: it has no headers.
+	Headers       string `protobuf:"bytes,4,opt,name=headers,proto3" json:"headers,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *EventPolicy) Reset() {
+	*x = EventPolicy{}
+	mi := &file_chassis_v1_options_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *EventPolicy) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*EventPolicy) ProtoMessage() {}
+
+func (x *EventPolicy) ProtoReflect() protoreflect.Message {
+	mi := &file_chassis_v1_options_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use EventPolicy.ProtoReflect.Descriptor instead.
+func (*EventPolicy) Descriptor() ([]byte, []int) {
+	return file_chassis_v1_options_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *EventPolicy) GetTopic() string {
+	if x != nil {
+		return x.Topic
+	}
+	return ""
+}
+
+func (x *EventPolicy) GetPartitions() uint32 {
+	if x != nil {
+		return x.Partitions
+	}
+	return 0
+}
+
+func (x *EventPolicy) GetKey() string {
+	if x != nil {
+		return x.Key
+	}
+	return ""
+}
+
+func (x *EventPolicy) GetHeaders() string {
+	if x != nil {
+		return x.Headers
+	}
+	return ""
+}
+
 // What a code means over HTTP.
 type CodePolicy struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -408,7 +484,7 @@ type CodePolicy struct {
 
 func (x *CodePolicy) Reset() {
 	*x = CodePolicy{}
-	mi := &file_chassis_v1_options_proto_msgTypes[3]
+	mi := &file_chassis_v1_options_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -420,7 +496,7 @@ func (x *CodePolicy) String() string {
 func (*CodePolicy) ProtoMessage() {}
 
 func (x *CodePolicy) ProtoReflect() protoreflect.Message {
-	mi := &file_chassis_v1_options_proto_msgTypes[3]
+	mi := &file_chassis_v1_options_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -433,7 +509,7 @@ func (x *CodePolicy) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CodePolicy.ProtoReflect.Descriptor instead.
 func (*CodePolicy) Descriptor() ([]byte, []int) {
-	return file_chassis_v1_options_proto_rawDescGZIP(), []int{3}
+	return file_chassis_v1_options_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *CodePolicy) GetHttpStatus() uint32 {
@@ -460,6 +536,14 @@ var file_chassis_v1_options_proto_extTypes = []protoimpl.ExtensionInfo{
 		Filename:      "chassis/v1/options.proto",
 	},
 	{
+		ExtendedType:  (*descriptorpb.MessageOptions)(nil),
+		ExtensionType: (*EventPolicy)(nil),
+		Field:         50001,
+		Name:          "chassis.v1.event",
+		Tag:           "bytes,50001,opt,name=event",
+		Filename:      "chassis/v1/options.proto",
+	},
+	{
 		ExtendedType:  (*descriptorpb.EnumValueOptions)(nil),
 		ExtensionType: (*CodePolicy)(nil),
 		Field:         50001,
@@ -477,12 +561,20 @@ var (
 	E_Method = &file_chassis_v1_options_proto_extTypes[0]
 )
 
+// Extension fields to descriptorpb.MessageOptions.
+var (
+	// Makes a message an event, and says how it travels.
+	//
+	// optional chassis.v1.EventPolicy event = 50001;
+	E_Event = &file_chassis_v1_options_proto_extTypes[1]
+)
+
 // Extension fields to descriptorpb.EnumValueOptions.
 var (
 	// What a code means over HTTP.
 	//
 	// optional chassis.v1.CodePolicy code = 50001;
-	E_Code = &file_chassis_v1_options_proto_extTypes[1]
+	E_Code = &file_chassis_v1_options_proto_extTypes[2]
 )
 
 var File_chassis_v1_options_proto protoreflect.FileDescriptor
@@ -502,7 +594,14 @@ const file_chassis_v1_options_proto_rawDesc = "" +
 	"\x05Error\x12$\n" +
 	"\x04code\x18\x01 \x01(\x0e2\x10.chassis.v1.CodeR\x04code\x12\x16\n" +
 	"\x06reason\x18\x02 \x01(\tR\x06reason\x12 \n" +
-	"\vdescription\x18\x03 \x01(\tR\vdescription\"E\n" +
+	"\vdescription\x18\x03 \x01(\tR\vdescription\"o\n" +
+	"\vEventPolicy\x12\x14\n" +
+	"\x05topic\x18\x01 \x01(\tR\x05topic\x12\x1e\n" +
+	"\n" +
+	"partitions\x18\x02 \x01(\rR\n" +
+	"partitions\x12\x10\n" +
+	"\x03key\x18\x03 \x01(\tR\x03key\x12\x18\n" +
+	"\aheaders\x18\x04 \x01(\tR\aheaders\"E\n" +
 	"\n" +
 	"CodePolicy\x12\x1f\n" +
 	"\vhttp_status\x18\x01 \x01(\rR\n" +
@@ -534,7 +633,8 @@ const file_chassis_v1_options_proto_rawDesc = "" +
 	"\x10CODE_UNAVAILABLE\x10\x0e\x1aO\x8a\xb5\x18K\b\xf7\x03\x12FThe service, or one that it needs, cannot be reached. Try again later.\x12\x1b\n" +
 	"\x0eCODE_DATA_LOSS\x10\x0f\x1a\a\x8a\xb5\x18\x03\b\xf4\x03\x12!\n" +
 	"\x14CODE_UNAUTHENTICATED\x10\x10\x1a\a\x8a\xb5\x18\x03\b\x91\x03:R\n" +
-	"\x06method\x12\x1e.google.protobuf.MethodOptions\x18ц\x03 \x01(\v2\x18.chassis.v1.MethodPolicyR\x06method:O\n" +
+	"\x06method\x12\x1e.google.protobuf.MethodOptions\x18ц\x03 \x01(\v2\x18.chassis.v1.MethodPolicyR\x06method:P\n" +
+	"\x05event\x12\x1f.google.protobuf.MessageOptions\x18ц\x03 \x01(\v2\x17.chassis.v1.EventPolicyR\x05event:O\n" +
 	"\x04code\x12!.google.protobuf.EnumValueOptions\x18ц\x03 \x01(\v2\x16.chassis.v1.CodePolicyR\x04codeB\x90\x01\n" +
 	"\x0ecom.chassis.v1B\fOptionsProtoP\x01Z'marketplace/gen/go/chassis/v1;chassisv1\xa2\x02\x03CXX\xaa\x02\n" +
 	"Chassis.V1\xca\x02\n" +
@@ -553,33 +653,37 @@ func file_chassis_v1_options_proto_rawDescGZIP() []byte {
 }
 
 var file_chassis_v1_options_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_chassis_v1_options_proto_msgTypes = make([]protoimpl.MessageInfo, 4)
+var file_chassis_v1_options_proto_msgTypes = make([]protoimpl.MessageInfo, 5)
 var file_chassis_v1_options_proto_goTypes = []any{
 	(Access)(0),                           // 0: chassis.v1.Access
 	(Code)(0),                             // 1: chassis.v1.Code
 	(*MethodPolicy)(nil),                  // 2: chassis.v1.MethodPolicy
 	(*Deadline)(nil),                      // 3: chassis.v1.Deadline
 	(*Error)(nil),                         // 4: chassis.v1.Error
-	(*CodePolicy)(nil),                    // 5: chassis.v1.CodePolicy
-	(*durationpb.Duration)(nil),           // 6: google.protobuf.Duration
-	(*descriptorpb.MethodOptions)(nil),    // 7: google.protobuf.MethodOptions
-	(*descriptorpb.EnumValueOptions)(nil), // 8: google.protobuf.EnumValueOptions
+	(*EventPolicy)(nil),                   // 5: chassis.v1.EventPolicy
+	(*CodePolicy)(nil),                    // 6: chassis.v1.CodePolicy
+	(*durationpb.Duration)(nil),           // 7: google.protobuf.Duration
+	(*descriptorpb.MethodOptions)(nil),    // 8: google.protobuf.MethodOptions
+	(*descriptorpb.MessageOptions)(nil),   // 9: google.protobuf.MessageOptions
+	(*descriptorpb.EnumValueOptions)(nil), // 10: google.protobuf.EnumValueOptions
 }
 var file_chassis_v1_options_proto_depIdxs = []int32{
 	0,  // 0: chassis.v1.MethodPolicy.access:type_name -> chassis.v1.Access
 	3,  // 1: chassis.v1.MethodPolicy.deadline:type_name -> chassis.v1.Deadline
 	4,  // 2: chassis.v1.MethodPolicy.errors:type_name -> chassis.v1.Error
-	6,  // 3: chassis.v1.Deadline.default:type_name -> google.protobuf.Duration
-	6,  // 4: chassis.v1.Deadline.max:type_name -> google.protobuf.Duration
+	7,  // 3: chassis.v1.Deadline.default:type_name -> google.protobuf.Duration
+	7,  // 4: chassis.v1.Deadline.max:type_name -> google.protobuf.Duration
 	1,  // 5: chassis.v1.Error.code:type_name -> chassis.v1.Code
-	7,  // 6: chassis.v1.method:extendee -> google.protobuf.MethodOptions
-	8,  // 7: chassis.v1.code:extendee -> google.protobuf.EnumValueOptions
-	2,  // 8: chassis.v1.method:type_name -> chassis.v1.MethodPolicy
-	5,  // 9: chassis.v1.code:type_name -> chassis.v1.CodePolicy
-	10, // [10:10] is the sub-list for method output_type
-	10, // [10:10] is the sub-list for method input_type
-	8,  // [8:10] is the sub-list for extension type_name
-	6,  // [6:8] is the sub-list for extension extendee
+	8,  // 6: chassis.v1.method:extendee -> google.protobuf.MethodOptions
+	9,  // 7: chassis.v1.event:extendee -> google.protobuf.MessageOptions
+	10, // 8: chassis.v1.code:extendee -> google.protobuf.EnumValueOptions
+	2,  // 9: chassis.v1.method:type_name -> chassis.v1.MethodPolicy
+	5,  // 10: chassis.v1.event:type_name -> chassis.v1.EventPolicy
+	6,  // 11: chassis.v1.code:type_name -> chassis.v1.CodePolicy
+	12, // [12:12] is the sub-list for method output_type
+	12, // [12:12] is the sub-list for method input_type
+	9,  // [9:12] is the sub-list for extension type_name
+	6,  // [6:9] is the sub-list for extension extendee
 	0,  // [0:6] is the sub-list for field type_name
 }
 
@@ -594,8 +698,8 @@ func file_chassis_v1_options_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_chassis_v1_options_proto_rawDesc), len(file_chassis_v1_options_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   4,
-			NumExtensions: 2,
+			NumMessages:   5,
+			NumExtensions: 3,
 			NumServices:   0,
 		},
 		GoTypes:           file_chassis_v1_options_proto_goTypes,

@@ -10,6 +10,7 @@ import (
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
 	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
+	_ "marketplace/gen/go/chassis/v1"
 	reflect "reflect"
 	sync "sync"
 	unsafe "unsafe"
@@ -22,8 +23,8 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
-// A change of an order's status, published on the topic `loms.order-events` with
-// the order id as key, so that the events of an order keep their order.
+// A change of an order's status. Its key is the order id, so that the events of
+// an order keep their order.
 //
 // On the wire it is JSON with the names of this file and the order id as a
 // number: `{"order_id": 5, "status": "new", "moment": "2026-01-02T03:04:05.678Z"}`.
@@ -90,16 +91,86 @@ func (x *OrderEvent) GetMoment() *timestamppb.Timestamp {
 	return nil
 }
 
+// What travels beside an OrderEvent.
+type OrderEventHeaders struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Names the event. An event that is sent again has the same id.
+	EventId string `protobuf:"bytes,1,opt,name=event_id,json=eventId,proto3" json:"event_id,omitempty"`
+	// The place of the event among those of its order: 1 for the first, then
+	// without a gap.
+	Sequence int64 `protobuf:"varint,2,opt,name=sequence,proto3" json:"sequence,omitempty"`
+	// Whose order it is.
+	UserId        int64 `protobuf:"varint,3,opt,name=user_id,json=userId,proto3" json:"user_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *OrderEventHeaders) Reset() {
+	*x = OrderEventHeaders{}
+	mi := &file_marketplace_loms_v1_events_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *OrderEventHeaders) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*OrderEventHeaders) ProtoMessage() {}
+
+func (x *OrderEventHeaders) ProtoReflect() protoreflect.Message {
+	mi := &file_marketplace_loms_v1_events_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use OrderEventHeaders.ProtoReflect.Descriptor instead.
+func (*OrderEventHeaders) Descriptor() ([]byte, []int) {
+	return file_marketplace_loms_v1_events_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *OrderEventHeaders) GetEventId() string {
+	if x != nil {
+		return x.EventId
+	}
+	return ""
+}
+
+func (x *OrderEventHeaders) GetSequence() int64 {
+	if x != nil {
+		return x.Sequence
+	}
+	return 0
+}
+
+func (x *OrderEventHeaders) GetUserId() int64 {
+	if x != nil {
+		return x.UserId
+	}
+	return 0
+}
+
 var File_marketplace_loms_v1_events_proto protoreflect.FileDescriptor
 
 const file_marketplace_loms_v1_events_proto_rawDesc = "" +
 	"\n" +
-	" marketplace/loms/v1/events.proto\x12\x13marketplace.loms.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"s\n" +
+	" marketplace/loms/v1/events.proto\x12\x13marketplace.loms.v1\x1a\x18chassis/v1/options.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xbf\x01\n" +
 	"\n" +
 	"OrderEvent\x12\x19\n" +
 	"\border_id\x18\x01 \x01(\x03R\aorderId\x12\x16\n" +
 	"\x06status\x18\x02 \x01(\tR\x06status\x122\n" +
-	"\x06moment\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x06momentB\xc3\x01\n" +
+	"\x06moment\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x06moment:J\x8a\xb5\x18F\n" +
+	"\x11loms.order-events\x10\x02\x1a\border_id\"%marketplace.loms.v1.OrderEventHeaders\"c\n" +
+	"\x11OrderEventHeaders\x12\x19\n" +
+	"\bevent_id\x18\x01 \x01(\tR\aeventId\x12\x1a\n" +
+	"\bsequence\x18\x02 \x01(\x03R\bsequence\x12\x17\n" +
+	"\auser_id\x18\x03 \x01(\x03R\x06userIdB\xc3\x01\n" +
 	"\x17com.marketplace.loms.v1B\vEventsProtoP\x01Z-marketplace/gen/go/marketplace/loms/v1;lomsv1\xa2\x02\x03MLX\xaa\x02\x13Marketplace.Loms.V1\xca\x02\x13Marketplace\\Loms\\V1\xe2\x02\x1fMarketplace\\Loms\\V1\\GPBMetadata\xea\x02\x15Marketplace::Loms::V1b\x06proto3"
 
 var (
@@ -114,13 +185,14 @@ func file_marketplace_loms_v1_events_proto_rawDescGZIP() []byte {
 	return file_marketplace_loms_v1_events_proto_rawDescData
 }
 
-var file_marketplace_loms_v1_events_proto_msgTypes = make([]protoimpl.MessageInfo, 1)
+var file_marketplace_loms_v1_events_proto_msgTypes = make([]protoimpl.MessageInfo, 2)
 var file_marketplace_loms_v1_events_proto_goTypes = []any{
 	(*OrderEvent)(nil),            // 0: marketplace.loms.v1.OrderEvent
-	(*timestamppb.Timestamp)(nil), // 1: google.protobuf.Timestamp
+	(*OrderEventHeaders)(nil),     // 1: marketplace.loms.v1.OrderEventHeaders
+	(*timestamppb.Timestamp)(nil), // 2: google.protobuf.Timestamp
 }
 var file_marketplace_loms_v1_events_proto_depIdxs = []int32{
-	1, // 0: marketplace.loms.v1.OrderEvent.moment:type_name -> google.protobuf.Timestamp
+	2, // 0: marketplace.loms.v1.OrderEvent.moment:type_name -> google.protobuf.Timestamp
 	1, // [1:1] is the sub-list for method output_type
 	1, // [1:1] is the sub-list for method input_type
 	1, // [1:1] is the sub-list for extension type_name
@@ -139,7 +211,7 @@ func file_marketplace_loms_v1_events_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_marketplace_loms_v1_events_proto_rawDesc), len(file_marketplace_loms_v1_events_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   1,
+			NumMessages:   2,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -27,7 +27,7 @@ from chassis.v1 import options_pb2 as chassis_dot_v1_dot_options__pb2
 from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1emarketplace/cart/v1/cart.proto\x12\x13marketplace.cart.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x18\x63hassis/v1/options.proto\x1a\x1cgoogle/api/annotations.proto\"p\n\x0eItemAddRequest\x12 \n\x07user_id\x18\x01 \x01(\x03\x42\x07\xbaH\x04\"\x02 \x00R\x06userId\x12\x19\n\x03sku\x18\x02 \x01(\rB\x07\xbaH\x04*\x02 \x00R\x03sku\x12!\n\x05\x63ount\x18\x03 \x01(\rB\x0b\xbaH\x08*\x06\x18\xff\xff\x03(\x01R\x05\x63ount\"\x11\n\x0fItemAddResponse\"P\n\x11ItemDeleteRequest\x12 \n\x07user_id\x18\x01 \x01(\x03\x42\x07\xbaH\x04\"\x02 \x00R\x06userId\x12\x19\n\x03sku\x18\x02 \x01(\rB\x07\xbaH\x04*\x02 \x00R\x03sku\"\x14\n\x12ItemDeleteResponse\"/\n\x0bListRequest\x12 \n\x07user_id\x18\x01 \x01(\x03\x42\x07\xbaH\x04\"\x02 \x00R\x06userId\"{\n\x08\x43\x61rtItem\x12\x19\n\x03sku\x18\x01 \x01(\rB\x07\xbaH\x04*\x02 \x00R\x03sku\x12\x1b\n\x04name\x18\x02 \x01(\tB\x07\xbaH\x04r\x02\x10\x01R\x04name\x12!\n\x05\x63ount\x18\x03 \x01(\rB\x0b\xbaH\x08*\x06\x18\xff\xff\x03(\x01R\x05\x63ount\x12\x14\n\x05price\x18\x04 \x01(\rR\x05price\"p\n\x0cListResponse\x12?\n\x05items\x18\x01 \x03(\x0b\x32\x1d.marketplace.cart.v1.CartItemB\n\xbaH\x07\x92\x01\x04\x08\x01\x10\x64R\x05items\x12\x1f\n\x0btotal_price\x18\x02 \x01(\x04R\ntotalPrice\"0\n\x0c\x43learRequest\x12 \n\x07user_id\x18\x01 \x01(\x03\x42\x07\xbaH\x04\"\x02 \x00R\x06userId\"\x0f\n\rClearResponse\"p\n\x0f\x43heckoutRequest\x12 \n\x07user_id\x18\x01 \x01(\x03\x42\x07\xbaH\x04\"\x02 \x00R\x06userId\x12,\n\nrequest_id\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01H\x00R\trequestId\x88\x01\x01\x42\r\n\x0b_request_id\"6\n\x10\x43heckoutResponse\x12\"\n\x08order_id\x18\x01 \x01(\x03\x42\x07\xbaH\x04\"\x02 \x00R\x07orderId2\x89\x0c\n\x0b\x43\x61rtService\x12\x83\x04\n\x07ItemAdd\x12#.marketplace.cart.v1.ItemAddRequest\x1a$.marketplace.cart.v1.ItemAddResponse\"\xac\x03\x8a\xb5\x18\x82\x03\x08\x03\x12\x08\n\x02\x08\x0f\x12\x02\x08\x1e\":\x08\t\x12\x0fPRODUCT_UNKNOWN\x1a%The catalogue does not have this sku.\"I\x08\t\x12\x0cOUT_OF_STOCK\x1a\x37The stock does not cover what the line would hold then.\":\x08\t\x12\nLINE_LIMIT\x1a*The line would hold more than 65535 units.\"8\x08\t\x12\nCART_LIMIT\x1a(The cart would have more than 100 lines.\"?\x08\x10\x12\rTOKEN_INVALID\x1a,The catalogue refuses the token of the call.\"6\x08\x08\x12\nRATE_LIMIT\x1a&The catalogue takes no more calls now.\x82\xd3\xe4\x93\x02\x1f\"\x1a/user/{user_id}/cart/{sku}:\x01*\x12\x97\x01\n\nItemDelete\x12&.marketplace.cart.v1.ItemDeleteRequest\x1a\'.marketplace.cart.v1.ItemDeleteResponse\"8\x90\x02\x02\x8a\xb5\x18\x0f\x08\x03\x12\x08\n\x02\x08\x05\x12\x02\x08\x1e\x18\xcc\x01\x82\xd3\xe4\x93\x02\x1c*\x1a/user/{user_id}/cart/{sku}\x12\xeb\x02\n\x04List\x12 .marketplace.cart.v1.ListRequest\x1a!.marketplace.cart.v1.ListResponse\"\x9d\x02\x90\x02\x01\x8a\xb5\x18\xf9\x01\x08\x03\x12\x08\n\x02\x08\x0f\x12\x02\x08\x1e\"-\x08\x05\x12\nCART_EMPTY\x1a\x1dThere is nothing in the cart.\"C\x08\t\x12\x0fPRODUCT_UNKNOWN\x1a.The catalogue no longer has a sku of the cart.\"?\x08\x10\x12\rTOKEN_INVALID\x1a,The catalogue refuses the token of the call.\"6\x08\x08\x12\nRATE_LIMIT\x1a&The catalogue takes no more calls now.\x82\xd3\xe4\x93\x02\x16\x12\x14/user/{user_id}/cart\x12\x82\x01\n\x05\x43lear\x12!.marketplace.cart.v1.ClearRequest\x1a\".marketplace.cart.v1.ClearResponse\"2\x90\x02\x02\x8a\xb5\x18\x0f\x08\x03\x12\x08\n\x02\x08\x05\x12\x02\x08\x1e\x18\xcc\x01\x82\xd3\xe4\x93\x02\x16*\x14/user/{user_id}/cart\x12\xe6\x02\n\x08\x43heckout\x12$.marketplace.cart.v1.CheckoutRequest\x1a%.marketplace.cart.v1.CheckoutResponse\"\x8c\x02\x8a\xb5\x18\xd7\x01\x08\x03\x12\x08\n\x02\x08\x0f\x12\x02\x08\x1e\"-\x08\x05\x12\nCART_EMPTY\x1a\x1dThere is nothing in the cart.\"F\x08\t\x12\x0cOUT_OF_STOCK\x1a\x34The stock no longer covers the cart. The cart stays.\"R\x08\n\x12\x11REQUEST_ID_REUSED\x1a;The `request_id` differs from the header `Idempotency-Key`.\x82\xd3\xe4\x93\x02*\"\x0e/cart/checkout:\x01*Z\x15\"\x13/checkout/{user_id}B\xc1\x01\n\x17\x63om.marketplace.cart.v1B\tCartProtoP\x01Z-marketplace/gen/go/marketplace/cart/v1;cartv1\xa2\x02\x03MCX\xaa\x02\x13Marketplace.Cart.V1\xca\x02\x13Marketplace\\Cart\\V1\xe2\x02\x1fMarketplace\\Cart\\V1\\GPBMetadata\xea\x02\x15Marketplace::Cart::V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1emarketplace/cart/v1/cart.proto\x12\x13marketplace.cart.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x18\x63hassis/v1/options.proto\x1a\x1cgoogle/api/annotations.proto\"x\n\x0eItemAddRequest\x12\"\n\x07user_id\x18\x01 \x01(\x03\x42\t\xbaH\x06\"\x04 \x00H\x01R\x06userId\x12\x1d\n\x03sku\x18\x02 \x01(\rB\x0b\xbaH\x08*\x06 \x00@\xe3\xdd\x41R\x03sku\x12#\n\x05\x63ount\x18\x03 \x01(\rB\r\xbaH\n*\x08\x18\xff\xff\x03(\x01@\x02R\x05\x63ount\"\x11\n\x0fItemAddResponse\"V\n\x11ItemDeleteRequest\x12\"\n\x07user_id\x18\x01 \x01(\x03\x42\t\xbaH\x06\"\x04 \x00H\x01R\x06userId\x12\x1d\n\x03sku\x18\x02 \x01(\rB\x0b\xbaH\x08*\x06 \x00@\xe3\xdd\x41R\x03sku\"\x14\n\x12ItemDeleteResponse\"1\n\x0bListRequest\x12\"\n\x07user_id\x18\x01 \x01(\x03\x42\t\xbaH\x06\"\x04 \x00H\x01R\x06userId\"{\n\x08\x43\x61rtItem\x12\x19\n\x03sku\x18\x01 \x01(\rB\x07\xbaH\x04*\x02 \x00R\x03sku\x12\x1b\n\x04name\x18\x02 \x01(\tB\x07\xbaH\x04r\x02\x10\x01R\x04name\x12!\n\x05\x63ount\x18\x03 \x01(\rB\x0b\xbaH\x08*\x06\x18\xff\xff\x03(\x01R\x05\x63ount\x12\x14\n\x05price\x18\x04 \x01(\rR\x05price\"p\n\x0cListResponse\x12?\n\x05items\x18\x01 \x03(\x0b\x32\x1d.marketplace.cart.v1.CartItemB\n\xbaH\x07\x92\x01\x04\x08\x01\x10\x64R\x05items\x12\x1f\n\x0btotal_price\x18\x02 \x01(\x04R\ntotalPrice\"2\n\x0c\x43learRequest\x12\"\n\x07user_id\x18\x01 \x01(\x03\x42\t\xbaH\x06\"\x04 \x00H\x01R\x06userId\"\x0f\n\rClearResponse\"r\n\x0f\x43heckoutRequest\x12\"\n\x07user_id\x18\x01 \x01(\x03\x42\t\xbaH\x06\"\x04 \x00H\x01R\x06userId\x12,\n\nrequest_id\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01H\x00R\trequestId\x88\x01\x01\x42\r\n\x0b_request_id\"6\n\x10\x43heckoutResponse\x12\"\n\x08order_id\x18\x01 \x01(\x03\x42\x07\xbaH\x04\"\x02 \x00R\x07orderId2\x89\x0c\n\x0b\x43\x61rtService\x12\x83\x04\n\x07ItemAdd\x12#.marketplace.cart.v1.ItemAddRequest\x1a$.marketplace.cart.v1.ItemAddResponse\"\xac\x03\x8a\xb5\x18\x82\x03\x08\x03\x12\x08\n\x02\x08\x0f\x12\x02\x08\x1e\":\x08\t\x12\x0fPRODUCT_UNKNOWN\x1a%The catalogue does not have this sku.\"I\x08\t\x12\x0cOUT_OF_STOCK\x1a\x37The stock does not cover what the line would hold then.\":\x08\t\x12\nLINE_LIMIT\x1a*The line would hold more than 65535 units.\"8\x08\t\x12\nCART_LIMIT\x1a(The cart would have more than 100 lines.\"?\x08\x10\x12\rTOKEN_INVALID\x1a,The catalogue refuses the token of the call.\"6\x08\x08\x12\nRATE_LIMIT\x1a&The catalogue takes no more calls now.\x82\xd3\xe4\x93\x02\x1f\"\x1a/user/{user_id}/cart/{sku}:\x01*\x12\x97\x01\n\nItemDelete\x12&.marketplace.cart.v1.ItemDeleteRequest\x1a\'.marketplace.cart.v1.ItemDeleteResponse\"8\x90\x02\x02\x8a\xb5\x18\x0f\x08\x03\x12\x08\n\x02\x08\x05\x12\x02\x08\x1e\x18\xcc\x01\x82\xd3\xe4\x93\x02\x1c*\x1a/user/{user_id}/cart/{sku}\x12\xeb\x02\n\x04List\x12 .marketplace.cart.v1.ListRequest\x1a!.marketplace.cart.v1.ListResponse\"\x9d\x02\x90\x02\x01\x8a\xb5\x18\xf9\x01\x08\x03\x12\x08\n\x02\x08\x0f\x12\x02\x08\x1e\"-\x08\x05\x12\nCART_EMPTY\x1a\x1dThere is nothing in the cart.\"C\x08\t\x12\x0fPRODUCT_UNKNOWN\x1a.The catalogue no longer has a sku of the cart.\"?\x08\x10\x12\rTOKEN_INVALID\x1a,The catalogue refuses the token of the call.\"6\x08\x08\x12\nRATE_LIMIT\x1a&The catalogue takes no more calls now.\x82\xd3\xe4\x93\x02\x16\x12\x14/user/{user_id}/cart\x12\x82\x01\n\x05\x43lear\x12!.marketplace.cart.v1.ClearRequest\x1a\".marketplace.cart.v1.ClearResponse\"2\x90\x02\x02\x8a\xb5\x18\x0f\x08\x03\x12\x08\n\x02\x08\x05\x12\x02\x08\x1e\x18\xcc\x01\x82\xd3\xe4\x93\x02\x16*\x14/user/{user_id}/cart\x12\xe6\x02\n\x08\x43heckout\x12$.marketplace.cart.v1.CheckoutRequest\x1a%.marketplace.cart.v1.CheckoutResponse\"\x8c\x02\x8a\xb5\x18\xd7\x01\x08\x03\x12\x08\n\x02\x08\x0f\x12\x02\x08\x1e\"-\x08\x05\x12\nCART_EMPTY\x1a\x1dThere is nothing in the cart.\"F\x08\t\x12\x0cOUT_OF_STOCK\x1a\x34The stock no longer covers the cart. The cart stays.\"R\x08\n\x12\x11REQUEST_ID_REUSED\x1a;The `request_id` differs from the header `Idempotency-Key`.\x82\xd3\xe4\x93\x02*\"\x0e/cart/checkout:\x01*Z\x15\"\x13/checkout/{user_id}B\xc1\x01\n\x17\x63om.marketplace.cart.v1B\tCartProtoP\x01Z-marketplace/gen/go/marketplace/cart/v1;cartv1\xa2\x02\x03MCX\xaa\x02\x13Marketplace.Cart.V1\xca\x02\x13Marketplace\\Cart\\V1\xe2\x02\x1fMarketplace\\Cart\\V1\\GPBMetadata\xea\x02\x15Marketplace::Cart::V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,17 +36,17 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'\n\027com.marketplace.cart.v1B\tCartProtoP\001Z-marketplace/gen/go/marketplace/cart/v1;cartv1\242\002\003MCX\252\002\023Marketplace.Cart.V1\312\002\023Marketplace\\Cart\\V1\342\002\037Marketplace\\Cart\\V1\\GPBMetadata\352\002\025Marketplace::Cart::V1'
   _globals['_ITEMADDREQUEST'].fields_by_name['user_id']._loaded_options = None
-  _globals['_ITEMADDREQUEST'].fields_by_name['user_id']._serialized_options = b'\272H\004\"\002 \000'
+  _globals['_ITEMADDREQUEST'].fields_by_name['user_id']._serialized_options = b'\272H\006\"\004 \000H\001'
   _globals['_ITEMADDREQUEST'].fields_by_name['sku']._loaded_options = None
-  _globals['_ITEMADDREQUEST'].fields_by_name['sku']._serialized_options = b'\272H\004*\002 \000'
+  _globals['_ITEMADDREQUEST'].fields_by_name['sku']._serialized_options = b'\272H\010*\006 \000@\343\335A'
   _globals['_ITEMADDREQUEST'].fields_by_name['count']._loaded_options = None
-  _globals['_ITEMADDREQUEST'].fields_by_name['count']._serialized_options = b'\272H\010*\006\030\377\377\003(\001'
+  _globals['_ITEMADDREQUEST'].fields_by_name['count']._serialized_options = b'\272H\n*\010\030\377\377\003(\001@\002'
   _globals['_ITEMDELETEREQUEST'].fields_by_name['user_id']._loaded_options = None
-  _globals['_ITEMDELETEREQUEST'].fields_by_name['user_id']._serialized_options = b'\272H\004\"\002 \000'
+  _globals['_ITEMDELETEREQUEST'].fields_by_name['user_id']._serialized_options = b'\272H\006\"\004 \000H\001'
   _globals['_ITEMDELETEREQUEST'].fields_by_name['sku']._loaded_options = None
-  _globals['_ITEMDELETEREQUEST'].fields_by_name['sku']._serialized_options = b'\272H\004*\002 \000'
+  _globals['_ITEMDELETEREQUEST'].fields_by_name['sku']._serialized_options = b'\272H\010*\006 \000@\343\335A'
   _globals['_LISTREQUEST'].fields_by_name['user_id']._loaded_options = None
-  _globals['_LISTREQUEST'].fields_by_name['user_id']._serialized_options = b'\272H\004\"\002 \000'
+  _globals['_LISTREQUEST'].fields_by_name['user_id']._serialized_options = b'\272H\006\"\004 \000H\001'
   _globals['_CARTITEM'].fields_by_name['sku']._loaded_options = None
   _globals['_CARTITEM'].fields_by_name['sku']._serialized_options = b'\272H\004*\002 \000'
   _globals['_CARTITEM'].fields_by_name['name']._loaded_options = None
@@ -56,9 +56,9 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LISTRESPONSE'].fields_by_name['items']._loaded_options = None
   _globals['_LISTRESPONSE'].fields_by_name['items']._serialized_options = b'\272H\007\222\001\004\010\001\020d'
   _globals['_CLEARREQUEST'].fields_by_name['user_id']._loaded_options = None
-  _globals['_CLEARREQUEST'].fields_by_name['user_id']._serialized_options = b'\272H\004\"\002 \000'
+  _globals['_CLEARREQUEST'].fields_by_name['user_id']._serialized_options = b'\272H\006\"\004 \000H\001'
   _globals['_CHECKOUTREQUEST'].fields_by_name['user_id']._loaded_options = None
-  _globals['_CHECKOUTREQUEST'].fields_by_name['user_id']._serialized_options = b'\272H\004\"\002 \000'
+  _globals['_CHECKOUTREQUEST'].fields_by_name['user_id']._serialized_options = b'\272H\006\"\004 \000H\001'
   _globals['_CHECKOUTREQUEST'].fields_by_name['request_id']._loaded_options = None
   _globals['_CHECKOUTREQUEST'].fields_by_name['request_id']._serialized_options = b'\272H\005r\003\260\001\001'
   _globals['_CHECKOUTRESPONSE'].fields_by_name['order_id']._loaded_options = None
@@ -74,27 +74,27 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CARTSERVICE'].methods_by_name['Checkout']._loaded_options = None
   _globals['_CARTSERVICE'].methods_by_name['Checkout']._serialized_options = b'\212\265\030\327\001\010\003\022\010\n\002\010\017\022\002\010\036\"-\010\005\022\nCART_EMPTY\032\035There is nothing in the cart.\"F\010\t\022\014OUT_OF_STOCK\0324The stock no longer covers the cart. The cart stays.\"R\010\n\022\021REQUEST_ID_REUSED\032;The `request_id` differs from the header `Idempotency-Key`.\202\323\344\223\002*\"\016/cart/checkout:\001*Z\025\"\023/checkout/{user_id}'
   _globals['_ITEMADDREQUEST']._serialized_start=140
-  _globals['_ITEMADDREQUEST']._serialized_end=252
-  _globals['_ITEMADDRESPONSE']._serialized_start=254
-  _globals['_ITEMADDRESPONSE']._serialized_end=271
-  _globals['_ITEMDELETEREQUEST']._serialized_start=273
-  _globals['_ITEMDELETEREQUEST']._serialized_end=353
-  _globals['_ITEMDELETERESPONSE']._serialized_start=355
-  _globals['_ITEMDELETERESPONSE']._serialized_end=375
-  _globals['_LISTREQUEST']._serialized_start=377
-  _globals['_LISTREQUEST']._serialized_end=424
-  _globals['_CARTITEM']._serialized_start=426
-  _globals['_CARTITEM']._serialized_end=549
-  _globals['_LISTRESPONSE']._serialized_start=551
-  _globals['_LISTRESPONSE']._serialized_end=663
-  _globals['_CLEARREQUEST']._serialized_start=665
-  _globals['_CLEARREQUEST']._serialized_end=713
-  _globals['_CLEARRESPONSE']._serialized_start=715
-  _globals['_CLEARRESPONSE']._serialized_end=730
-  _globals['_CHECKOUTREQUEST']._serialized_start=732
-  _globals['_CHECKOUTREQUEST']._serialized_end=844
-  _globals['_CHECKOUTRESPONSE']._serialized_start=846
-  _globals['_CHECKOUTRESPONSE']._serialized_end=900
-  _globals['_CARTSERVICE']._serialized_start=903
-  _globals['_CARTSERVICE']._serialized_end=2448
+  _globals['_ITEMADDREQUEST']._serialized_end=260
+  _globals['_ITEMADDRESPONSE']._serialized_start=262
+  _globals['_ITEMADDRESPONSE']._serialized_end=279
+  _globals['_ITEMDELETEREQUEST']._serialized_start=281
+  _globals['_ITEMDELETEREQUEST']._serialized_end=367
+  _globals['_ITEMDELETERESPONSE']._serialized_start=369
+  _globals['_ITEMDELETERESPONSE']._serialized_end=389
+  _globals['_LISTREQUEST']._serialized_start=391
+  _globals['_LISTREQUEST']._serialized_end=440
+  _globals['_CARTITEM']._serialized_start=442
+  _globals['_CARTITEM']._serialized_end=565
+  _globals['_LISTRESPONSE']._serialized_start=567
+  _globals['_LISTRESPONSE']._serialized_end=679
+  _globals['_CLEARREQUEST']._serialized_start=681
+  _globals['_CLEARREQUEST']._serialized_end=731
+  _globals['_CLEARRESPONSE']._serialized_start=733
+  _globals['_CLEARRESPONSE']._serialized_end=748
+  _globals['_CHECKOUTREQUEST']._serialized_start=750
+  _globals['_CHECKOUTREQUEST']._serialized_end=864
+  _globals['_CHECKOUTRESPONSE']._serialized_start=866
+  _globals['_CHECKOUTRESPONSE']._serialized_end=920
+  _globals['_CARTSERVICE']._serialized_start=923
+  _globals['_CARTSERVICE']._serialized_end=2468
 # @@protoc_insertion_point(module_scope)

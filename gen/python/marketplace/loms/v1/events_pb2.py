@@ -23,10 +23,11 @@ _sym_db = _symbol_database.Default()
 
 
 from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
+from chassis.v1 import options_pb2 as chassis_dot_v1_dot_options__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n marketplace/loms/v1/events.proto\x12\x13marketplace.loms.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xbc\x01\n\nOrderEvent\x12\"\n\x08order_id\x18\x01 \x01(\x03\x42\x07\xbaH\x04\"\x02 \x00R\x07orderId\x12N\n\x06status\x18\x02 \x01(\tB6\xbaH3r1R\x03newR\x10\x61waiting paymentR\x06\x66\x61iledR\x05payedR\tcancelledR\x06status\x12:\n\x06moment\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x06\xbaH\x03\xc8\x01\x01R\x06momentB\xc3\x01\n\x17\x63om.marketplace.loms.v1B\x0b\x45ventsProtoP\x01Z-marketplace/gen/go/marketplace/loms/v1;lomsv1\xa2\x02\x03MLX\xaa\x02\x13Marketplace.Loms.V1\xca\x02\x13Marketplace\\Loms\\V1\xe2\x02\x1fMarketplace\\Loms\\V1\\GPBMetadata\xea\x02\x15Marketplace::Loms::V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n marketplace/loms/v1/events.proto\x12\x13marketplace.loms.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x18\x63hassis/v1/options.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x88\x02\n\nOrderEvent\x12\"\n\x08order_id\x18\x01 \x01(\x03\x42\x07\xbaH\x04\"\x02 \x00R\x07orderId\x12N\n\x06status\x18\x02 \x01(\tB6\xbaH3r1R\x03newR\x10\x61waiting paymentR\x06\x66\x61iledR\x05payedR\tcancelledR\x06status\x12:\n\x06moment\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x06\xbaH\x03\xc8\x01\x01R\x06moment:J\x8a\xb5\x18\x46\n\x11loms.order-events\x10\x02\x1a\x08order_id\"%marketplace.loms.v1.OrderEventHeaders\"\x7f\n\x11OrderEventHeaders\x12#\n\x08\x65vent_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01R\x07\x65ventId\x12#\n\x08sequence\x18\x02 \x01(\x03\x42\x07\xbaH\x04\"\x02 \x00R\x08sequence\x12 \n\x07user_id\x18\x03 \x01(\x03\x42\x07\xbaH\x04\"\x02 \x00R\x06userIdB\xc3\x01\n\x17\x63om.marketplace.loms.v1B\x0b\x45ventsProtoP\x01Z-marketplace/gen/go/marketplace/loms/v1;lomsv1\xa2\x02\x03MLX\xaa\x02\x13Marketplace.Loms.V1\xca\x02\x13Marketplace\\Loms\\V1\xe2\x02\x1fMarketplace\\Loms\\V1\\GPBMetadata\xea\x02\x15Marketplace::Loms::V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -40,6 +41,16 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ORDEREVENT'].fields_by_name['status']._serialized_options = b'\272H3r1R\003newR\020awaiting paymentR\006failedR\005payedR\tcancelled'
   _globals['_ORDEREVENT'].fields_by_name['moment']._loaded_options = None
   _globals['_ORDEREVENT'].fields_by_name['moment']._serialized_options = b'\272H\003\310\001\001'
-  _globals['_ORDEREVENT']._serialized_start=120
-  _globals['_ORDEREVENT']._serialized_end=308
+  _globals['_ORDEREVENT']._loaded_options = None
+  _globals['_ORDEREVENT']._serialized_options = b'\212\265\030F\n\021loms.order-events\020\002\032\010order_id\"%marketplace.loms.v1.OrderEventHeaders'
+  _globals['_ORDEREVENTHEADERS'].fields_by_name['event_id']._loaded_options = None
+  _globals['_ORDEREVENTHEADERS'].fields_by_name['event_id']._serialized_options = b'\272H\005r\003\260\001\001'
+  _globals['_ORDEREVENTHEADERS'].fields_by_name['sequence']._loaded_options = None
+  _globals['_ORDEREVENTHEADERS'].fields_by_name['sequence']._serialized_options = b'\272H\004\"\002 \000'
+  _globals['_ORDEREVENTHEADERS'].fields_by_name['user_id']._loaded_options = None
+  _globals['_ORDEREVENTHEADERS'].fields_by_name['user_id']._serialized_options = b'\272H\004\"\002 \000'
+  _globals['_ORDEREVENT']._serialized_start=146
+  _globals['_ORDEREVENT']._serialized_end=410
+  _globals['_ORDEREVENTHEADERS']._serialized_start=412
+  _globals['_ORDEREVENTHEADERS']._serialized_end=539
 # @@protoc_insertion_point(module_scope)

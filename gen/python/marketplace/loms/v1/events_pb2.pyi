@@ -19,8 +19,8 @@ DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
 class OrderEvent(_message.Message):
-    """A change of an order's status, published on the topic `loms.order-events` with
-    the order id as key, so that the events of an order keep their order.
+    """A change of an order's status. Its key is the order id, so that the events of
+    an order keep their order.
 
     On the wire it is JSON with the names of this file and the order id as a
     number: `{"order_id": 5, "status": "new", "moment": "2026-01-02T03:04:05.678Z"}`.
@@ -53,3 +53,35 @@ class OrderEvent(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___OrderEvent: _TypeAlias = OrderEvent  # noqa: Y015
+
+@_typing.final
+class OrderEventHeaders(_message.Message):
+    """What travels beside an OrderEvent."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EVENT_ID_FIELD_NUMBER: _builtins.int
+    SEQUENCE_FIELD_NUMBER: _builtins.int
+    USER_ID_FIELD_NUMBER: _builtins.int
+    event_id: _builtins.str
+    """Names the event. An event that is sent again has the same id."""
+    sequence: _builtins.int
+    """The place of the event among those of its order: 1 for the first, then
+    without a gap.
+    """
+    user_id: _builtins.int
+    """Whose order it is."""
+    def __init__(
+        self,
+        *,
+        event_id: _builtins.str = ...,
+        sequence: _builtins.int = ...,
+        user_id: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["event_id", b"event_id", "sequence", b"sequence", "user_id", b"user_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___OrderEventHeaders: _TypeAlias = OrderEventHeaders  # noqa: Y015

@@ -27,7 +27,7 @@ from chassis.v1 import options_pb2 as chassis_dot_v1_dot_options__pb2
 from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1emarketplace/loms/v1/loms.proto\x12\x13marketplace.loms.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x18\x63hassis/v1/options.proto\x1a\x1cgoogle/api/annotations.proto\"I\n\tOrderItem\x12\x19\n\x03sku\x18\x01 \x01(\rB\x07\xbaH\x04*\x02 \x00R\x03sku\x12!\n\x05\x63ount\x18\x02 \x01(\rB\x0b\xbaH\x08*\x06\x18\xff\xff\x03(\x01R\x05\x63ount\"\xb5\x01\n\x12OrderCreateRequest\x12 \n\x07user_id\x18\x01 \x01(\x03\x42\x07\xbaH\x04\"\x02 \x00R\x06userId\x12@\n\x05items\x18\x02 \x03(\x0b\x32\x1e.marketplace.loms.v1.OrderItemB\n\xbaH\x07\x92\x01\x04\x08\x01\x10\x64R\x05items\x12,\n\nrequest_id\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01H\x00R\trequestId\x88\x01\x01\x42\r\n\x0b_request_id\"9\n\x13OrderCreateResponse\x12\"\n\x08order_id\x18\x01 \x01(\x03\x42\x07\xbaH\x04\"\x02 \x00R\x07orderId\"6\n\x10OrderInfoRequest\x12\"\n\x08order_id\x18\x01 \x01(\x03\x42\x07\xbaH\x04\"\x02 \x00R\x07orderId\"E\n\tOrderLine\x12\x19\n\x03sku\x18\x01 \x01(\rB\x07\xbaH\x04*\x02 \x00R\x03sku\x12\x1d\n\x05\x63ount\x18\x02 \x01(\rB\x07\xbaH\x04*\x02 \x00R\x05\x63ount\"\xc7\x01\n\x11OrderInfoResponse\x12N\n\x06status\x18\x01 \x01(\tB6\xbaH3r1R\x03newR\x10\x61waiting paymentR\x06\x66\x61iledR\x05payedR\tcancelledR\x06status\x12 \n\x07user_id\x18\x02 \x01(\x03\x42\x07\xbaH\x04\"\x02 \x00R\x06userId\x12@\n\x05items\x18\x03 \x03(\x0b\x32\x1e.marketplace.loms.v1.OrderLineB\n\xbaH\x07\x92\x01\x04\x08\x01\x10\x64R\x05items\"5\n\x0fOrderPayRequest\x12\"\n\x08order_id\x18\x01 \x01(\x03\x42\x07\xbaH\x04\"\x02 \x00R\x07orderId\"\x12\n\x10OrderPayResponse\"8\n\x12OrderCancelRequest\x12\"\n\x08order_id\x18\x01 \x01(\x03\x42\x07\xbaH\x04\"\x02 \x00R\x07orderId\"\x15\n\x13OrderCancelResponse\".\n\x11StocksInfoRequest\x12\x19\n\x03sku\x18\x01 \x01(\rB\x07\xbaH\x04*\x02 \x00R\x03sku\"*\n\x12StocksInfoResponse\x12\x14\n\x05\x63ount\x18\x01 \x01(\x04R\x05\x63ount2\xb7\t\n\x0bLomsService\x12\xba\x02\n\x0bOrderCreate\x12\'.marketplace.loms.v1.OrderCreateRequest\x1a(.marketplace.loms.v1.OrderCreateResponse\"\xd7\x01\x8a\xb5\x18\xba\x01\x08\x03\x12\x08\n\x02\x08\x05\x12\x02\x08\x1e\"K\x08\t\x12\x0cOUT_OF_STOCK\x1a\x39The stock does not cover an item, or there is none of it.\"_\x08\n\x12\x11REQUEST_ID_REUSED\x1aHThe `request_id` was used for another order, or differs from the header.\x82\xd3\xe4\x93\x02\x12\"\r/order/create:\x01*\x12\xb0\x01\n\tOrderInfo\x12%.marketplace.loms.v1.OrderInfoRequest\x1a&.marketplace.loms.v1.OrderInfoResponse\"T\x90\x02\x01\x8a\xb5\x18:\x08\x04\x12\x08\n\x02\x08\x05\x12\x02\x08\x1e\",\x08\x05\x12\x0fORDER_NOT_FOUND\x1a\x17There is no such order.\x82\xd3\xe4\x93\x02\r\x12\x0b/order/info\x12\xf2\x01\n\x08OrderPay\x12$.marketplace.loms.v1.OrderPayRequest\x1a%.marketplace.loms.v1.OrderPayResponse\"\x98\x01\x90\x02\x02\x8a\xb5\x18|\x08\x04\x12\x08\n\x02\x08\x05\x12\x02\x08\x1e\",\x08\x05\x12\x0fORDER_NOT_FOUND\x1a\x17There is no such order.\"@\x08\t\x12\x0cORDER_STATUS\x1a.The order neither awaits payment nor is payed.\x82\xd3\xe4\x93\x02\x0f\"\n/order/pay:\x01*\x12\x83\x02\n\x0bOrderCancel\x12\'.marketplace.loms.v1.OrderCancelRequest\x1a(.marketplace.loms.v1.OrderCancelResponse\"\xa0\x01\x90\x02\x02\x8a\xb5\x18\x80\x01\x08\x04\x12\x08\n\x02\x08\x05\x12\x02\x08\x1e\",\x08\x05\x12\x0fORDER_NOT_FOUND\x1a\x17There is no such order.\"D\x08\t\x12\x0cORDER_STATUS\x1a\x32The order neither awaits payment nor is cancelled.\x82\xd3\xe4\x93\x02\x12\"\r/order/cancel:\x01*\x12\xbc\x01\n\nStocksInfo\x12&.marketplace.loms.v1.StocksInfoRequest\x1a\'.marketplace.loms.v1.StocksInfoResponse\"]\x90\x02\x01\x8a\xb5\x18\x43\x08\x01\x12\x08\n\x02\x08\x05\x12\x02\x08\x1e\"5\x08\x05\x12\rSKU_NOT_FOUND\x1a\"There is no stock row of this sku.\x82\xd3\xe4\x93\x02\r\x12\x0b/stock/infoB\xc1\x01\n\x17\x63om.marketplace.loms.v1B\tLomsProtoP\x01Z-marketplace/gen/go/marketplace/loms/v1;lomsv1\xa2\x02\x03MLX\xaa\x02\x13Marketplace.Loms.V1\xca\x02\x13Marketplace\\Loms\\V1\xe2\x02\x1fMarketplace\\Loms\\V1\\GPBMetadata\xea\x02\x15Marketplace::Loms::V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1emarketplace/loms/v1/loms.proto\x12\x13marketplace.loms.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x18\x63hassis/v1/options.proto\x1a\x1cgoogle/api/annotations.proto\"O\n\tOrderItem\x12\x1d\n\x03sku\x18\x01 \x01(\rB\x0b\xbaH\x08*\x06 \x00@\xe3\xdd\x41R\x03sku\x12#\n\x05\x63ount\x18\x02 \x01(\rB\r\xbaH\n*\x08\x18\xff\xff\x03(\x01@\x02R\x05\x63ount\"\xb7\x01\n\x12OrderCreateRequest\x12\"\n\x07user_id\x18\x01 \x01(\x03\x42\t\xbaH\x06\"\x04 \x00H\x01R\x06userId\x12@\n\x05items\x18\x02 \x03(\x0b\x32\x1e.marketplace.loms.v1.OrderItemB\n\xbaH\x07\x92\x01\x04\x08\x01\x10\x64R\x05items\x12,\n\nrequest_id\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01H\x00R\trequestId\x88\x01\x01\x42\r\n\x0b_request_id\"9\n\x13OrderCreateResponse\x12\"\n\x08order_id\x18\x01 \x01(\x03\x42\x07\xbaH\x04\"\x02 \x00R\x07orderId\"8\n\x10OrderInfoRequest\x12$\n\x08order_id\x18\x01 \x01(\x03\x42\t\xbaH\x06\"\x04 \x00H\x01R\x07orderId\"E\n\tOrderLine\x12\x19\n\x03sku\x18\x01 \x01(\rB\x07\xbaH\x04*\x02 \x00R\x03sku\x12\x1d\n\x05\x63ount\x18\x02 \x01(\rB\x07\xbaH\x04*\x02 \x00R\x05\x63ount\"\xc7\x01\n\x11OrderInfoResponse\x12N\n\x06status\x18\x01 \x01(\tB6\xbaH3r1R\x03newR\x10\x61waiting paymentR\x06\x66\x61iledR\x05payedR\tcancelledR\x06status\x12 \n\x07user_id\x18\x02 \x01(\x03\x42\x07\xbaH\x04\"\x02 \x00R\x06userId\x12@\n\x05items\x18\x03 \x03(\x0b\x32\x1e.marketplace.loms.v1.OrderLineB\n\xbaH\x07\x92\x01\x04\x08\x01\x10\x64R\x05items\"7\n\x0fOrderPayRequest\x12$\n\x08order_id\x18\x01 \x01(\x03\x42\t\xbaH\x06\"\x04 \x00H\x01R\x07orderId\"\x12\n\x10OrderPayResponse\":\n\x12OrderCancelRequest\x12$\n\x08order_id\x18\x01 \x01(\x03\x42\t\xbaH\x06\"\x04 \x00H\x02R\x07orderId\"\x15\n\x13OrderCancelResponse\"2\n\x11StocksInfoRequest\x12\x1d\n\x03sku\x18\x01 \x01(\rB\x0b\xbaH\x08*\x06 \x00@\xe3\xdd\x41R\x03sku\"*\n\x12StocksInfoResponse\x12\x14\n\x05\x63ount\x18\x01 \x01(\x04R\x05\x63ount2\xb7\t\n\x0bLomsService\x12\xba\x02\n\x0bOrderCreate\x12\'.marketplace.loms.v1.OrderCreateRequest\x1a(.marketplace.loms.v1.OrderCreateResponse\"\xd7\x01\x8a\xb5\x18\xba\x01\x08\x03\x12\x08\n\x02\x08\x05\x12\x02\x08\x1e\"K\x08\t\x12\x0cOUT_OF_STOCK\x1a\x39The stock does not cover an item, or there is none of it.\"_\x08\n\x12\x11REQUEST_ID_REUSED\x1aHThe `request_id` was used for another order, or differs from the header.\x82\xd3\xe4\x93\x02\x12\"\r/order/create:\x01*\x12\xb0\x01\n\tOrderInfo\x12%.marketplace.loms.v1.OrderInfoRequest\x1a&.marketplace.loms.v1.OrderInfoResponse\"T\x90\x02\x01\x8a\xb5\x18:\x08\x04\x12\x08\n\x02\x08\x05\x12\x02\x08\x1e\",\x08\x05\x12\x0fORDER_NOT_FOUND\x1a\x17There is no such order.\x82\xd3\xe4\x93\x02\r\x12\x0b/order/info\x12\xf2\x01\n\x08OrderPay\x12$.marketplace.loms.v1.OrderPayRequest\x1a%.marketplace.loms.v1.OrderPayResponse\"\x98\x01\x90\x02\x02\x8a\xb5\x18|\x08\x04\x12\x08\n\x02\x08\x05\x12\x02\x08\x1e\",\x08\x05\x12\x0fORDER_NOT_FOUND\x1a\x17There is no such order.\"@\x08\t\x12\x0cORDER_STATUS\x1a.The order neither awaits payment nor is payed.\x82\xd3\xe4\x93\x02\x0f\"\n/order/pay:\x01*\x12\x83\x02\n\x0bOrderCancel\x12\'.marketplace.loms.v1.OrderCancelRequest\x1a(.marketplace.loms.v1.OrderCancelResponse\"\xa0\x01\x90\x02\x02\x8a\xb5\x18\x80\x01\x08\x04\x12\x08\n\x02\x08\x05\x12\x02\x08\x1e\",\x08\x05\x12\x0fORDER_NOT_FOUND\x1a\x17There is no such order.\"D\x08\t\x12\x0cORDER_STATUS\x1a\x32The order neither awaits payment nor is cancelled.\x82\xd3\xe4\x93\x02\x12\"\r/order/cancel:\x01*\x12\xbc\x01\n\nStocksInfo\x12&.marketplace.loms.v1.StocksInfoRequest\x1a\'.marketplace.loms.v1.StocksInfoResponse\"]\x90\x02\x01\x8a\xb5\x18\x43\x08\x01\x12\x08\n\x02\x08\x05\x12\x02\x08\x1e\"5\x08\x05\x12\rSKU_NOT_FOUND\x1a\"There is no stock row of this sku.\x82\xd3\xe4\x93\x02\r\x12\x0b/stock/infoB\xc1\x01\n\x17\x63om.marketplace.loms.v1B\tLomsProtoP\x01Z-marketplace/gen/go/marketplace/loms/v1;lomsv1\xa2\x02\x03MLX\xaa\x02\x13Marketplace.Loms.V1\xca\x02\x13Marketplace\\Loms\\V1\xe2\x02\x1fMarketplace\\Loms\\V1\\GPBMetadata\xea\x02\x15Marketplace::Loms::V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,11 +36,11 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'\n\027com.marketplace.loms.v1B\tLomsProtoP\001Z-marketplace/gen/go/marketplace/loms/v1;lomsv1\242\002\003MLX\252\002\023Marketplace.Loms.V1\312\002\023Marketplace\\Loms\\V1\342\002\037Marketplace\\Loms\\V1\\GPBMetadata\352\002\025Marketplace::Loms::V1'
   _globals['_ORDERITEM'].fields_by_name['sku']._loaded_options = None
-  _globals['_ORDERITEM'].fields_by_name['sku']._serialized_options = b'\272H\004*\002 \000'
+  _globals['_ORDERITEM'].fields_by_name['sku']._serialized_options = b'\272H\010*\006 \000@\343\335A'
   _globals['_ORDERITEM'].fields_by_name['count']._loaded_options = None
-  _globals['_ORDERITEM'].fields_by_name['count']._serialized_options = b'\272H\010*\006\030\377\377\003(\001'
+  _globals['_ORDERITEM'].fields_by_name['count']._serialized_options = b'\272H\n*\010\030\377\377\003(\001@\002'
   _globals['_ORDERCREATEREQUEST'].fields_by_name['user_id']._loaded_options = None
-  _globals['_ORDERCREATEREQUEST'].fields_by_name['user_id']._serialized_options = b'\272H\004\"\002 \000'
+  _globals['_ORDERCREATEREQUEST'].fields_by_name['user_id']._serialized_options = b'\272H\006\"\004 \000H\001'
   _globals['_ORDERCREATEREQUEST'].fields_by_name['items']._loaded_options = None
   _globals['_ORDERCREATEREQUEST'].fields_by_name['items']._serialized_options = b'\272H\007\222\001\004\010\001\020d'
   _globals['_ORDERCREATEREQUEST'].fields_by_name['request_id']._loaded_options = None
@@ -48,7 +48,7 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ORDERCREATERESPONSE'].fields_by_name['order_id']._loaded_options = None
   _globals['_ORDERCREATERESPONSE'].fields_by_name['order_id']._serialized_options = b'\272H\004\"\002 \000'
   _globals['_ORDERINFOREQUEST'].fields_by_name['order_id']._loaded_options = None
-  _globals['_ORDERINFOREQUEST'].fields_by_name['order_id']._serialized_options = b'\272H\004\"\002 \000'
+  _globals['_ORDERINFOREQUEST'].fields_by_name['order_id']._serialized_options = b'\272H\006\"\004 \000H\001'
   _globals['_ORDERLINE'].fields_by_name['sku']._loaded_options = None
   _globals['_ORDERLINE'].fields_by_name['sku']._serialized_options = b'\272H\004*\002 \000'
   _globals['_ORDERLINE'].fields_by_name['count']._loaded_options = None
@@ -60,11 +60,11 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ORDERINFORESPONSE'].fields_by_name['items']._loaded_options = None
   _globals['_ORDERINFORESPONSE'].fields_by_name['items']._serialized_options = b'\272H\007\222\001\004\010\001\020d'
   _globals['_ORDERPAYREQUEST'].fields_by_name['order_id']._loaded_options = None
-  _globals['_ORDERPAYREQUEST'].fields_by_name['order_id']._serialized_options = b'\272H\004\"\002 \000'
+  _globals['_ORDERPAYREQUEST'].fields_by_name['order_id']._serialized_options = b'\272H\006\"\004 \000H\001'
   _globals['_ORDERCANCELREQUEST'].fields_by_name['order_id']._loaded_options = None
-  _globals['_ORDERCANCELREQUEST'].fields_by_name['order_id']._serialized_options = b'\272H\004\"\002 \000'
+  _globals['_ORDERCANCELREQUEST'].fields_by_name['order_id']._serialized_options = b'\272H\006\"\004 \000H\002'
   _globals['_STOCKSINFOREQUEST'].fields_by_name['sku']._loaded_options = None
-  _globals['_STOCKSINFOREQUEST'].fields_by_name['sku']._serialized_options = b'\272H\004*\002 \000'
+  _globals['_STOCKSINFOREQUEST'].fields_by_name['sku']._serialized_options = b'\272H\010*\006 \000@\343\335A'
   _globals['_LOMSSERVICE'].methods_by_name['OrderCreate']._loaded_options = None
   _globals['_LOMSSERVICE'].methods_by_name['OrderCreate']._serialized_options = b'\212\265\030\272\001\010\003\022\010\n\002\010\005\022\002\010\036\"K\010\t\022\014OUT_OF_STOCK\0329The stock does not cover an item, or there is none of it.\"_\010\n\022\021REQUEST_ID_REUSED\032HThe `request_id` was used for another order, or differs from the header.\202\323\344\223\002\022\"\r/order/create:\001*'
   _globals['_LOMSSERVICE'].methods_by_name['OrderInfo']._loaded_options = None
@@ -76,29 +76,29 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LOMSSERVICE'].methods_by_name['StocksInfo']._loaded_options = None
   _globals['_LOMSSERVICE'].methods_by_name['StocksInfo']._serialized_options = b'\220\002\001\212\265\030C\010\001\022\010\n\002\010\005\022\002\010\036\"5\010\005\022\rSKU_NOT_FOUND\032\"There is no stock row of this sku.\202\323\344\223\002\r\022\013/stock/info'
   _globals['_ORDERITEM']._serialized_start=140
-  _globals['_ORDERITEM']._serialized_end=213
-  _globals['_ORDERCREATEREQUEST']._serialized_start=216
-  _globals['_ORDERCREATEREQUEST']._serialized_end=397
-  _globals['_ORDERCREATERESPONSE']._serialized_start=399
-  _globals['_ORDERCREATERESPONSE']._serialized_end=456
-  _globals['_ORDERINFOREQUEST']._serialized_start=458
-  _globals['_ORDERINFOREQUEST']._serialized_end=512
-  _globals['_ORDERLINE']._serialized_start=514
-  _globals['_ORDERLINE']._serialized_end=583
-  _globals['_ORDERINFORESPONSE']._serialized_start=586
-  _globals['_ORDERINFORESPONSE']._serialized_end=785
-  _globals['_ORDERPAYREQUEST']._serialized_start=787
-  _globals['_ORDERPAYREQUEST']._serialized_end=840
-  _globals['_ORDERPAYRESPONSE']._serialized_start=842
-  _globals['_ORDERPAYRESPONSE']._serialized_end=860
-  _globals['_ORDERCANCELREQUEST']._serialized_start=862
-  _globals['_ORDERCANCELREQUEST']._serialized_end=918
-  _globals['_ORDERCANCELRESPONSE']._serialized_start=920
-  _globals['_ORDERCANCELRESPONSE']._serialized_end=941
-  _globals['_STOCKSINFOREQUEST']._serialized_start=943
-  _globals['_STOCKSINFOREQUEST']._serialized_end=989
-  _globals['_STOCKSINFORESPONSE']._serialized_start=991
-  _globals['_STOCKSINFORESPONSE']._serialized_end=1033
-  _globals['_LOMSSERVICE']._serialized_start=1036
-  _globals['_LOMSSERVICE']._serialized_end=2243
+  _globals['_ORDERITEM']._serialized_end=219
+  _globals['_ORDERCREATEREQUEST']._serialized_start=222
+  _globals['_ORDERCREATEREQUEST']._serialized_end=405
+  _globals['_ORDERCREATERESPONSE']._serialized_start=407
+  _globals['_ORDERCREATERESPONSE']._serialized_end=464
+  _globals['_ORDERINFOREQUEST']._serialized_start=466
+  _globals['_ORDERINFOREQUEST']._serialized_end=522
+  _globals['_ORDERLINE']._serialized_start=524
+  _globals['_ORDERLINE']._serialized_end=593
+  _globals['_ORDERINFORESPONSE']._serialized_start=596
+  _globals['_ORDERINFORESPONSE']._serialized_end=795
+  _globals['_ORDERPAYREQUEST']._serialized_start=797
+  _globals['_ORDERPAYREQUEST']._serialized_end=852
+  _globals['_ORDERPAYRESPONSE']._serialized_start=854
+  _globals['_ORDERPAYRESPONSE']._serialized_end=872
+  _globals['_ORDERCANCELREQUEST']._serialized_start=874
+  _globals['_ORDERCANCELREQUEST']._serialized_end=932
+  _globals['_ORDERCANCELRESPONSE']._serialized_start=934
+  _globals['_ORDERCANCELRESPONSE']._serialized_end=955
+  _globals['_STOCKSINFOREQUEST']._serialized_start=957
+  _globals['_STOCKSINFOREQUEST']._serialized_end=1007
+  _globals['_STOCKSINFORESPONSE']._serialized_start=1009
+  _globals['_STOCKSINFORESPONSE']._serialized_end=1051
+  _globals['_LOMSSERVICE']._serialized_start=1054
+  _globals['_LOMSSERVICE']._serialized_end=2261
 # @@protoc_insertion_point(module_scope)

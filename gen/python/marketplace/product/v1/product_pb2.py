@@ -27,7 +27,7 @@ from chassis.v1 import options_pb2 as chassis_dot_v1_dot_options__pb2
 from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$marketplace/product/v1/product.proto\x12\x16marketplace.product.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x18\x63hassis/v1/options.proto\x1a\x1cgoogle/api/annotations.proto\".\n\x11GetProductRequest\x12\x19\n\x03sku\x18\x01 \x01(\rB\x07\xbaH\x04*\x02 \x00R\x03sku\"b\n\x12GetProductResponse\x12\x19\n\x03sku\x18\x01 \x01(\rB\x07\xbaH\x04*\x02 \x00R\x03sku\x12\x1b\n\x04name\x18\x02 \x01(\tB\x07\xbaH\x04r\x02\x10\x01R\x04name\x12\x14\n\x05price\x18\x03 \x01(\rR\x05price\"j\n\x0fListSkusRequest\x12&\n\x0fstart_after_sku\x18\x01 \x01(\rR\rstartAfterSku\x12%\n\x05\x63ount\x18\x02 \x01(\rB\n\xbaH\x07*\x05\x18\xe8\x07(\x01H\x00R\x05\x63ount\x88\x01\x01\x42\x08\n\x06_count\"7\n\x10ListSkusResponse\x12#\n\x04skus\x18\x01 \x03(\rB\x0f\xbaH\x0c\x92\x01\t\x10\xe8\x07\"\x04*\x02 \x00R\x04skus2\x92\x05\n\x0eProductService\x12\xe3\x02\n\nGetProduct\x12).marketplace.product.v1.GetProductRequest\x1a*.marketplace.product.v1.GetProductResponse\"\xfd\x01\x90\x02\x01\x8a\xb5\x18\xdf\x01\x08\x02\x12\x08\n\x02\x08\x05\x12\x02\x08\x1e\"E\x08\x10\x12\rTOKEN_INVALID\x1a\x32The call has no token, or none that is valid here.\"<\x08\x05\x12\x11PRODUCT_NOT_FOUND\x1a%The catalogue does not have this sku.\"L\x08\x08\x12\nRATE_LIMIT\x1a<There were more calls in this second than the service takes.\x82\xd3\xe4\x93\x02\x10\x12\x0e/product/{sku}\x12\x99\x02\n\x08ListSkus\x12\'.marketplace.product.v1.ListSkusRequest\x1a(.marketplace.product.v1.ListSkusResponse\"\xb9\x01\x90\x02\x01\x8a\xb5\x18\xa1\x01\x08\x02\x12\x08\n\x02\x08\x05\x12\x02\x08\x1e\"E\x08\x10\x12\rTOKEN_INVALID\x1a\x32The call has no token, or none that is valid here.\"L\x08\x08\x12\nRATE_LIMIT\x1a<There were more calls in this second than the service takes.\x82\xd3\xe4\x93\x02\n\x12\x08/productB\xd9\x01\n\x1a\x63om.marketplace.product.v1B\x0cProductProtoP\x01Z3marketplace/gen/go/marketplace/product/v1;productv1\xa2\x02\x03MPX\xaa\x02\x16Marketplace.Product.V1\xca\x02\x16Marketplace\\Product\\V1\xe2\x02\"Marketplace\\Product\\V1\\GPBMetadata\xea\x02\x18Marketplace::Product::V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$marketplace/product/v1/product.proto\x12\x16marketplace.product.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x18\x63hassis/v1/options.proto\x1a\x1cgoogle/api/annotations.proto\"2\n\x11GetProductRequest\x12\x1d\n\x03sku\x18\x01 \x01(\rB\x0b\xbaH\x08*\x06 \x00@\xe3\xdd\x41R\x03sku\"b\n\x12GetProductResponse\x12\x19\n\x03sku\x18\x01 \x01(\rB\x07\xbaH\x04*\x02 \x00R\x03sku\x12\x1b\n\x04name\x18\x02 \x01(\tB\x07\xbaH\x04r\x02\x10\x01R\x04name\x12\x14\n\x05price\x18\x03 \x01(\rR\x05price\"j\n\x0fListSkusRequest\x12&\n\x0fstart_after_sku\x18\x01 \x01(\rR\rstartAfterSku\x12%\n\x05\x63ount\x18\x02 \x01(\rB\n\xbaH\x07*\x05\x18\xe8\x07(\x01H\x00R\x05\x63ount\x88\x01\x01\x42\x08\n\x06_count\"7\n\x10ListSkusResponse\x12#\n\x04skus\x18\x01 \x03(\rB\x0f\xbaH\x0c\x92\x01\t\x10\xe8\x07\"\x04*\x02 \x00R\x04skus2\x92\x05\n\x0eProductService\x12\xe3\x02\n\nGetProduct\x12).marketplace.product.v1.GetProductRequest\x1a*.marketplace.product.v1.GetProductResponse\"\xfd\x01\x90\x02\x01\x8a\xb5\x18\xdf\x01\x08\x02\x12\x08\n\x02\x08\x05\x12\x02\x08\x1e\"E\x08\x10\x12\rTOKEN_INVALID\x1a\x32The call has no token, or none that is valid here.\"<\x08\x05\x12\x11PRODUCT_NOT_FOUND\x1a%The catalogue does not have this sku.\"L\x08\x08\x12\nRATE_LIMIT\x1a<There were more calls in this second than the service takes.\x82\xd3\xe4\x93\x02\x10\x12\x0e/product/{sku}\x12\x99\x02\n\x08ListSkus\x12\'.marketplace.product.v1.ListSkusRequest\x1a(.marketplace.product.v1.ListSkusResponse\"\xb9\x01\x90\x02\x01\x8a\xb5\x18\xa1\x01\x08\x02\x12\x08\n\x02\x08\x05\x12\x02\x08\x1e\"E\x08\x10\x12\rTOKEN_INVALID\x1a\x32The call has no token, or none that is valid here.\"L\x08\x08\x12\nRATE_LIMIT\x1a<There were more calls in this second than the service takes.\x82\xd3\xe4\x93\x02\n\x12\x08/productB\xd9\x01\n\x1a\x63om.marketplace.product.v1B\x0cProductProtoP\x01Z3marketplace/gen/go/marketplace/product/v1;productv1\xa2\x02\x03MPX\xaa\x02\x16Marketplace.Product.V1\xca\x02\x16Marketplace\\Product\\V1\xe2\x02\"Marketplace\\Product\\V1\\GPBMetadata\xea\x02\x18Marketplace::Product::V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,7 +36,7 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'\n\032com.marketplace.product.v1B\014ProductProtoP\001Z3marketplace/gen/go/marketplace/product/v1;productv1\242\002\003MPX\252\002\026Marketplace.Product.V1\312\002\026Marketplace\\Product\\V1\342\002\"Marketplace\\Product\\V1\\GPBMetadata\352\002\030Marketplace::Product::V1'
   _globals['_GETPRODUCTREQUEST'].fields_by_name['sku']._loaded_options = None
-  _globals['_GETPRODUCTREQUEST'].fields_by_name['sku']._serialized_options = b'\272H\004*\002 \000'
+  _globals['_GETPRODUCTREQUEST'].fields_by_name['sku']._serialized_options = b'\272H\010*\006 \000@\343\335A'
   _globals['_GETPRODUCTRESPONSE'].fields_by_name['sku']._loaded_options = None
   _globals['_GETPRODUCTRESPONSE'].fields_by_name['sku']._serialized_options = b'\272H\004*\002 \000'
   _globals['_GETPRODUCTRESPONSE'].fields_by_name['name']._loaded_options = None
@@ -50,13 +50,13 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_PRODUCTSERVICE'].methods_by_name['ListSkus']._loaded_options = None
   _globals['_PRODUCTSERVICE'].methods_by_name['ListSkus']._serialized_options = b'\220\002\001\212\265\030\241\001\010\002\022\010\n\002\010\005\022\002\010\036\"E\010\020\022\rTOKEN_INVALID\0322The call has no token, or none that is valid here.\"L\010\010\022\nRATE_LIMIT\032<There were more calls in this second than the service takes.\202\323\344\223\002\n\022\010/product'
   _globals['_GETPRODUCTREQUEST']._serialized_start=149
-  _globals['_GETPRODUCTREQUEST']._serialized_end=195
-  _globals['_GETPRODUCTRESPONSE']._serialized_start=197
-  _globals['_GETPRODUCTRESPONSE']._serialized_end=295
-  _globals['_LISTSKUSREQUEST']._serialized_start=297
-  _globals['_LISTSKUSREQUEST']._serialized_end=403
-  _globals['_LISTSKUSRESPONSE']._serialized_start=405
-  _globals['_LISTSKUSRESPONSE']._serialized_end=460
-  _globals['_PRODUCTSERVICE']._serialized_start=463
-  _globals['_PRODUCTSERVICE']._serialized_end=1121
+  _globals['_GETPRODUCTREQUEST']._serialized_end=199
+  _globals['_GETPRODUCTRESPONSE']._serialized_start=201
+  _globals['_GETPRODUCTRESPONSE']._serialized_end=299
+  _globals['_LISTSKUSREQUEST']._serialized_start=301
+  _globals['_LISTSKUSREQUEST']._serialized_end=407
+  _globals['_LISTSKUSRESPONSE']._serialized_start=409
+  _globals['_LISTSKUSRESPONSE']._serialized_end=464
+  _globals['_PRODUCTSERVICE']._serialized_start=467
+  _globals['_PRODUCTSERVICE']._serialized_end=1125
 # @@protoc_insertion_point(module_scope)
