@@ -18,7 +18,14 @@ POLL_SECONDS = 0.005
 
 
 class _Server(uvicorn.Server):
-    """uvicorn, but signals are the business of the process and not its own."""
+    """uvicorn, but it is its owner who tells it to stop, and neither a signal nor a look at the clock."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.stop = asyncio.Event()
+
+    async def main_loop(self) -> None:
+        await self.stop.wait()
 
     @contextlib.contextmanager
     def capture_signals(self) -> Generator[None, None, None]:
@@ -38,7 +45,9 @@ async def side_port(settings: ServiceSettings, ready: Callable[[], Awaitable[boo
         return PlainTextResponse("not ready\n", status_code=503)
 
     app = Starlette(routes=[Route("/healthz", healthz), Route("/readyz", readyz)])
-    config = uvicorn.Config(app, log_config=None, access_log=False, lifespan="off", ws="none")
+    config = uvicorn.Config(
+        app, log_config=None, access_log=False, lifespan="off", ws="none", date_header=False, server_header=False
+    )
     server = _Server(config)
     with bound(settings, "side_listen") as listener:
         serving = asyncio.create_task(server.serve(sockets=[listener]))
@@ -47,5 +56,5 @@ async def side_port(settings: ServiceSettings, ready: Callable[[], Awaitable[boo
                 await asyncio.sleep(POLL_SECONDS)
             yield listener.getsockname()[1]
         finally:
-            server.should_exit = True
+            server.stop.set()
             await serving
