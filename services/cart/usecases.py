@@ -168,15 +168,13 @@ class Carts:
         """Adds to the cart. Raises ProductUnknownError, OutOfStockError, LineLimitError, CartLimitError."""
         await self._products.product(item.sku)
         available = await self._loms.available(item.sku)
-        match await self._storage.add(user_id, item, min(available, MAX_COUNT), MAX_LINES):
-            case Added.DONE:
-                return
-            case Added.CART_FULL:
-                raise CartLimitError
-            case Added.LINE_FULL if available <= MAX_COUNT:
-                raise OutOfStockError(f"there are {available} units of sku {item.sku}", sku=item.sku)
-            case Added.LINE_FULL:
-                raise LineLimitError(item.sku)
+        added = await self._storage.add(user_id, item, min(available, MAX_COUNT), MAX_LINES)
+        if added is Added.CART_FULL:
+            raise CartLimitError
+        if added is Added.LINE_FULL and available > MAX_COUNT:
+            raise LineLimitError(item.sku)
+        if added is Added.LINE_FULL:
+            raise OutOfStockError(f"there are {available} units of sku {item.sku}", sku=item.sku)
 
     async def delete(self, user_id: int, sku: int) -> None:
         await self._storage.delete(user_id, sku)
