@@ -44,14 +44,17 @@ run/gateway: setup/run ## Run the gateway alone
 BASELINE := api/baseline.binpb.gz
 
 .PHONY: generate
-generate: setup/generate ## Make gen/ from api/
+generate: setup/generate ## Make gen/ from api/ and sql/
 	$(BIN)/buf generate
+	$(PY) -m codegen.seed
+	rm -rf gen/sql
+	$(BIN)/sqlc generate --file sql/sqlc.yaml
 
 .PHONY: check-generate
-check-generate: generate ## Fail if gen/ in the index is not what api/ produces, new files included
-	@changed="$$(git status --porcelain -- gen | grep '^.[^ ]' || true)"; \
+check-generate: generate ## Fail if gen/ in the index is not what api/ and sql/ produce, new files included
+	@changed="$$(git status --porcelain -- gen sql/loms/migrations | grep '^.[^ ]' || true)"; \
 	if [ -n "$$changed" ]; then \
-		printf 'gen/ is not what api/ produces; look at it, then "git add gen":\n%s\n' "$$changed" >&2; exit 1; \
+		printf 'gen/ is not what api/ and sql/ produce; look at it, then "git add gen":\n%s\n' "$$changed" >&2; exit 1; \
 	fi
 
 .PHONY: breaking
@@ -154,7 +157,7 @@ clean: ## Remove what set-up and tools have put here
 	@$(PYTHON) -m venv .venv
 	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/uv.txt
 	@$(BIN)/uv pip install --quiet --require-hashes -r requirements/all.txt
-	@printf '%s\n' '$(CURDIR)' '$(CURDIR)/gen/python' '$(CURDIR)/third_party/python' \
+	@printf '%s\n' '$(CURDIR)' '$(CURDIR)/gen/python' '$(CURDIR)/gen/sql' '$(CURDIR)/third_party/python' \
 		> "$$($(PY) -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/marketplace.pth"
 	@touch $@
 

@@ -1,0 +1,1 @@
+"""A plugin of `sqlc generate`: typed Python on asyncpg, one module for each file of queries."""

@@ -1,0 +1,30 @@
+"""A server that has the tables of schema.sql."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import asyncpg
+import pytest
+
+from tests.postgres import create_database, running_postgres, up
+
+SCHEMA = Path(__file__).parent / "schema.sql"
+
+
+@pytest.fixture(scope="session")
+def database() -> Iterator[str]:
+    """The DSN."""
+    with running_postgres() as dsn:
+        yield asyncio.run(create_database(dsn, up(SCHEMA.read_text())))
+
+
+@pytest.fixture
+async def connection(database: str) -> AsyncIterator[asyncpg.Connection]:
+    """A connection in a transaction, whose changes are gone after the test."""
+    connection = await asyncpg.connect(database)
+    transaction = connection.transaction()
+    await transaction.start()
+    yield connection
+    await transaction.rollback()
+    await connection.close()

@@ -1,0 +1,2 @@
+-- name: Sent :execrows
+DELETE FROM outbox WHERE event_id = ANY(@event_ids::uuid[]);
