@@ -1,22 +1,29 @@
 """What every storage of the cart promises."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator
 from uuid import uuid4
 
 import pytest
 
 from services.cart.memory import MemoryStorage
+from services.cart.postgres import PostgresStorage
 from services.cart.usecases import Added, Cart, Item, Storage
+from tests.clock import FakeClock
+from tests.storage.conftest import Databases
 
 USER = 7
 LINE_LIMIT, CART_LIMIT = 50, 3
 
 
-@pytest.fixture(params=[MemoryStorage])
-def storage(request: pytest.FixtureRequest) -> Storage:
-    make: Callable[[], Storage] = request.param
-    return make()
+@pytest.fixture(params=["memory", "postgres"])
+async def storage(request: pytest.FixtureRequest) -> AsyncIterator[Storage]:
+    if request.param == "memory":
+        yield MemoryStorage()
+        return
+    databases: Databases = request.getfixturevalue("databases")
+    async with databases("cart") as (_, database):
+        yield PostgresStorage(database, FakeClock())
 
 
 async def add(storage: Storage, sku: int, count: int = 1, user_id: int = USER) -> Added:

@@ -2,15 +2,17 @@
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import AsyncIterator, Iterable
 from typing import Protocol
 from uuid import UUID, uuid4
 
+import asyncpg
 import pytest
 
-from services.loms import events, memory, usecases
+from services.loms import events, memory, postgres, usecases
 from services.loms.usecases import CANCEL, PAY, Created, Item, NewOrder, Order, RequestIdReusedError, Status
 from tests.clock import FakeClock
+from tests.storage.conftest import Databases
 
 SKU, OTHER_SKU, UNKNOWN_SKU = 1, 2, 404
 
@@ -19,14 +21,21 @@ class Storage(usecases.Storage, events.Outbox, Protocol):
     """Orders, stock and outbox, as one storage."""
 
 
-def in_memory() -> Storage:
-    return memory.MemoryStorage({SKU: memory.Stock(100, 0), OTHER_SKU: memory.Stock(10, 10)})
+STOCKS = {SKU: (100, 0), OTHER_SKU: (10, 10)}
 
 
-@pytest.fixture(params=[in_memory])
-def storage(request: pytest.FixtureRequest) -> Storage:
-    make: Callable[[], Storage] = request.param
-    return make()
+@pytest.fixture(params=["memory", "postgres"])
+async def storage(request: pytest.FixtureRequest) -> AsyncIterator[Storage]:
+    if request.param == "memory":
+        yield memory.MemoryStorage({sku: memory.Stock(*units) for sku, units in STOCKS.items()})
+        return
+    databases: Databases = request.getfixturevalue("databases")
+    async with databases("loms") as (dsn, database):
+        connection = await asyncpg.connect(dsn)
+        rows = [(sku, *units) for sku, units in STOCKS.items()]
+        await connection.executemany("INSERT INTO stocks VALUES ($1, $2, $3)", rows)
+        await connection.close()
+        yield postgres.PostgresStorage(database)
 
 
 @pytest.fixture

@@ -1,23 +1,31 @@
 """What every storage of the notifier promises."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator
 
 import pytest
 
 from services.notifier.memory import MemoryStorage
+from services.notifier.postgres import PostgresStorage
 from services.notifier.usecases import Notification, Storage
 from tests.clock import FakeClock
+from tests.storage.conftest import Databases
+
+STATUSES = ("new", "awaiting payment", "payed")
 
 
-@pytest.fixture(params=[MemoryStorage])
-def storage(request: pytest.FixtureRequest) -> Storage:
-    make: Callable[[], Storage] = request.param
-    return make()
+@pytest.fixture(params=["memory", "postgres"])
+async def storage(request: pytest.FixtureRequest) -> AsyncIterator[Storage]:
+    if request.param == "memory":
+        yield MemoryStorage()
+        return
+    databases: Databases = request.getfixturevalue("databases")
+    async with databases("notifier") as (_, database):
+        yield PostgresStorage(database)
 
 
 def notification(sequence: int, order_id: int = 5) -> Notification:
-    return Notification(order_id, sequence, f"status {sequence}", FakeClock()())
+    return Notification(order_id, sequence, STATUSES[sequence - 1], FakeClock()())
 
 
 async def test_notifications_of_an_order_come_back_in_order(storage: Storage) -> None:

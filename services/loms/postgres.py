@@ -1,0 +1,98 @@
+"""Orders and stock in PostgreSQL. Each method is one statement, and so one transaction."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from hashlib import sha256
+from uuid import UUID
+
+from loms_db import orders, outbox, stocks
+from loms_db.models import ORDER_STATUS_BY_VALUE
+
+from services.chassis.postgres import Database
+from services.loms.events import StatusChanged
+from services.loms.usecases import Change, Created, Item, NewOrder, Order, RequestIdReusedError, Status, StockEffect
+
+
+class PostgresStorage:
+    """Orders, stock and the outbox."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def create(self, order: NewOrder, now: datetime) -> Created:
+        new = orders.CreateOrderParams(
+            user_id=order.user_id,
+            request_id=order.request_id,
+            body_hash=body_hash(order.items),
+            moment=now,
+            skus=[item.sku for item in order.items],
+            counts=[item.count for item in order.items],
+        )
+        created = await self._database.write(
+            lambda connection: orders.AsyncQuerier(connection).create_order(new),
+            repeatable=order.request_id is not None,
+        )
+        if created is not None:
+            return Created(created.order_id, tuple(created.short))
+        assert order.request_id is not None
+        return await self._created_before(order.user_id, order.request_id, new.body_hash)
+
+    async def _created_before(self, user_id: int, request_id: UUID, body: bytes) -> Created:
+        first = await self._database.read(
+            lambda connection: orders.AsyncReader(connection).order_of_request(user_id=user_id, request_id=request_id)
+        )
+        if first is None or first.body_hash != body:
+            raise RequestIdReusedError(request_id)
+        return Created(first.order_id, tuple(first.short))
+
+    async def order(self, order_id: int) -> Order | None:
+        row = await self._database.read(lambda connection: orders.AsyncReader(connection).order(order_id=order_id))
+        if row is None:
+            return None
+        items = tuple(map(Item, row.skus, row.counts))
+        return Order(row.order_id, row.user_id, Status(row.status), items)
+
+    async def change(self, order_id: int, change: Change, now: datetime) -> Status | None:
+        found = await self._database.write(
+            lambda connection: orders.AsyncQuerier(connection).change_order(
+                order_id=order_id,
+                target=ORDER_STATUS_BY_VALUE[change.target],
+                sold=change.stock is StockEffect.SELL,
+                moment=now,
+            ),
+            repeatable=True,
+        )
+        return None if found is None else Status(found)
+
+    async def change_unpaid(self, created_before: datetime, change: Change, now: datetime, limit: int) -> list[int]:
+        due = orders.ChangeUnpaidOrdersParams(
+            created_before=created_before,
+            batch=limit,
+            target=ORDER_STATUS_BY_VALUE[change.target],
+            sold=change.stock is StockEffect.SELL,
+            moment=now,
+        )
+        return await self._database.write(
+            lambda connection: orders.AsyncQuerier(connection).change_unpaid_orders(due), repeatable=True
+        )
+
+    async def available(self, sku: int) -> int | None:
+        return await self._database.read(lambda connection: stocks.AsyncReader(connection).available_stock(sku=sku))
+
+    async def unsent(self, limit: int) -> Sequence[StatusChanged]:
+        rows = await self._database.read(lambda connection: outbox.AsyncReader(connection).unsent_events(batch=limit))
+        return [
+            StatusChanged(row.event_id, row.order_id, row.sequence, row.user_id, Status(row.status), row.moment)
+            for row in rows
+        ]
+
+    async def sent(self, events: Sequence[StatusChanged]) -> None:
+        event_ids = [event.event_id for event in events]
+        await self._database.write(
+            lambda connection: outbox.AsyncQuerier(connection).delete_events(event_ids=event_ids), repeatable=True
+        )
+
+
+def body_hash(items: Sequence[Item]) -> bytes:
+    """Tells orders with other items apart."""
+    return sha256(";".join(f"{item.sku}:{item.count}" for item in items).encode()).digest()
