@@ -14,10 +14,15 @@ from services.cart.clients import LomsClient, ProductClient
 from services.cart.memory import MemoryStorage
 from services.cart.servicer import CartServicer
 from services.cart.usecases import Carts
+from services.chassis.background import background, every
 from services.chassis.client import channel
+from services.chassis.clock import Clock, utc_now
 from services.chassis.lifecycle import main
+from services.chassis.log import get_logger
 from services.chassis.server import servicer, serving
 from services.chassis.settings import Address, ServiceSettings
+
+FORGET_INTERVAL_SECONDS = 60
 
 
 class CartSettings(ServiceSettings):
@@ -35,8 +40,9 @@ class CartSettings(ServiceSettings):
 
 
 @asynccontextmanager
-async def cart(settings: CartSettings) -> AsyncIterator[int]:
+async def cart(settings: CartSettings, clock: Clock = utc_now) -> AsyncIterator[int]:
     """Serves the cart; gives the port."""
+    log = get_logger(settings.service)
     async with (
         channel(settings.loms_address, "loms") as loms,
         channel(settings.product_address, "product", settings.product_token.get_secret_value()) as product,
@@ -45,9 +51,11 @@ async def cart(settings: CartSettings) -> AsyncIterator[int]:
             MemoryStorage(),
             ProductClient(product_pb2_grpc.ProductServiceStub(product)),
             LomsClient(loms_pb2_grpc.LomsServiceStub(loms)),
+            clock,
         )
         registered = servicer(pb_grpc.add_CartServiceServicer_to_server, CartServicer(carts))
-        async with serving(settings, registered) as port:
+        forgetting = every(FORGET_INTERVAL_SECONDS, carts.forget_requests, log)
+        async with background(forgetting), serving(settings, registered) as port:
             yield port
 
 

@@ -6,7 +6,8 @@ that is what makes each of them a transaction.
 
 import time
 from dataclasses import dataclass, field
-from itertools import count
+from datetime import datetime
+from itertools import count, islice, takewhile
 from uuid import UUID
 
 from services.cart.usecases import Added, Cart, Item
@@ -20,6 +21,12 @@ class _Cart:
     """The last version that became an order."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Checkout:
+    order_id: int
+    finished_at: datetime
+
+
 class MemoryStorage:
     """Carts. They are gone when the process ends."""
 
@@ -27,7 +34,8 @@ class MemoryStorage:
         # LOMS may outlive this process and remembers the versions that it has seen: never begin at one of them.
         self._versions = count(time.time_ns())
         self._carts: dict[int, _Cart] = {}
-        self._orders: dict[tuple[int, UUID], int] = {}
+        self._checkouts: dict[tuple[int, UUID], _Checkout] = {}
+        """Oldest first."""
 
     async def add(self, user_id: int, item: Item, line_limit: int, cart_limit: int) -> Added:
         cart = self._carts.get(user_id)
@@ -61,11 +69,12 @@ class MemoryStorage:
         return Cart(user_id, cart.version, tuple(Item(sku, cart.counts[sku]) for sku in sorted(cart.counts)))
 
     async def ordered(self, user_id: int, request_id: UUID) -> int | None:
-        return self._orders.get((user_id, request_id))
+        checkout = self._checkouts.get((user_id, request_id))
+        return checkout.order_id if checkout else None
 
-    async def finish_checkout(self, cart: Cart, order_id: int, request_id: UUID | None) -> None:
+    async def finish_checkout(self, cart: Cart, order_id: int, request_id: UUID | None, now: datetime) -> None:
         if request_id is not None:
-            self._orders.setdefault((cart.user_id, request_id), order_id)
+            self._checkouts.setdefault((cart.user_id, request_id), _Checkout(order_id, now))
         stored = self._carts[cart.user_id]
         if stored.ordered_version >= cart.version:
             return
@@ -75,6 +84,13 @@ class MemoryStorage:
                 stored.counts[item.sku] = left
         stored.ordered_version = cart.version
         stored.version = next(self._versions)
+
+    async def forget_requests(self, used_before: datetime, limit: int) -> int:
+        old = takewhile(lambda checkout: checkout[1].finished_at <= used_before, self._checkouts.items())
+        forgotten = [key for key, _ in islice(old, limit)]
+        for key in forgotten:
+            del self._checkouts[key]
+        return len(forgotten)
 
     async def refuse_checkout(self, cart: Cart) -> None:
         stored = self._carts[cart.user_id]

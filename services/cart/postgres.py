@@ -4,21 +4,20 @@ Whatever changes a cart locks its row first: the statement after that sees what
 everybody before it has done.
 """
 
+from datetime import datetime
 from uuid import UUID
 
 from cart_db import carts
 
 from services.cart.usecases import Added, Cart, Item
-from services.chassis.clock import Clock
 from services.chassis.postgres import Connection, Database
 
 
 class PostgresStorage:
     """Carts."""
 
-    def __init__(self, database: Database, clock: Clock) -> None:
+    def __init__(self, database: Database) -> None:
         self._database = database
-        self._clock = clock
 
     async def add(self, user_id: int, item: Item, line_limit: int, cart_limit: int) -> Added:
         new = carts.AddItemParams(
@@ -66,16 +65,14 @@ class PostgresStorage:
             lambda connection: carts.AsyncReader(connection).order_of_checkout(user_id=user_id, request_id=request_id)
         )
 
-    async def finish_checkout(self, cart: Cart, order_id: int, request_id: UUID | None) -> None:
-        moment = self._clock()
-
+    async def finish_checkout(self, cart: Cart, order_id: int, request_id: UUID | None, now: datetime) -> None:
         async def work(connection: Connection) -> None:
             async with connection.transaction():
                 querier = carts.AsyncQuerier(connection)
                 await querier.lock_cart(user_id=cart.user_id)
                 if request_id is not None:
                     await querier.remember_checkout(
-                        user_id=cart.user_id, request_id=request_id, order_id=order_id, moment=moment
+                        user_id=cart.user_id, request_id=request_id, order_id=order_id, moment=now
                     )
                 await querier.take_ordered(
                     user_id=cart.user_id,
@@ -85,6 +82,12 @@ class PostgresStorage:
                 )
 
         await self._database.write(work, repeatable=True)
+
+    async def forget_requests(self, used_before: datetime, limit: int) -> int:
+        return await self._database.write(
+            lambda connection: carts.AsyncQuerier(connection).forget_checkouts(used_before=used_before, batch=limit),
+            repeatable=True,
+        )
 
     async def refuse_checkout(self, cart: Cart) -> None:
         await self._database.write(

@@ -3,14 +3,18 @@
 import asyncio
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from enum import Enum, auto
 from typing import Protocol
 from uuid import UUID, uuid5
 
+from services.chassis.clock import Clock
 from services.chassis.errors import FailedPreconditionError, NotFoundError
 
 MAX_COUNT = 65535
 MAX_LINES = 100
+FORGET_BATCH = 1000
+REQUEST_ID_LIFE = timedelta(hours=24)
 
 CHECKOUT_NAMESPACE = UUID("8c6c9f0e-6d4b-4f0b-9a55-3f0c1f7f5c11")
 
@@ -144,11 +148,15 @@ class Storage(Protocol):
         """The order that a checkout with this request_id has led to, or None."""
         ...
 
-    async def finish_checkout(self, cart: Cart, order_id: int, request_id: UUID | None) -> None:
+    async def finish_checkout(self, cart: Cart, order_id: int, request_id: UUID | None, now: datetime) -> None:
         """Takes out of the cart what was ordered and remembers the order under the request_id.
 
         What was added since `cart` was read stays. Nothing is taken out twice for one version.
         """
+        ...
+
+    async def forget_requests(self, used_before: datetime, limit: int) -> int:
+        """Forgets at most `limit` of the request_ids that were first used until then, and gives how many it were."""
         ...
 
     async def refuse_checkout(self, cart: Cart) -> None:
@@ -159,10 +167,11 @@ class Storage(Protocol):
 class Carts:
     """Fills carts, prices them and makes orders of them."""
 
-    def __init__(self, storage: Storage, products: Products, loms: Loms) -> None:
+    def __init__(self, storage: Storage, products: Products, loms: Loms, clock: Clock) -> None:
         self._storage = storage
         self._products = products
         self._loms = loms
+        self._clock = clock
 
     async def add(self, user_id: int, item: Item) -> None:
         """Adds to the cart. Raises ProductUnknownError, OutOfStockError, LineLimitError, CartLimitError."""
@@ -207,8 +216,14 @@ class Carts:
         except OutOfStockError:
             await self._storage.refuse_checkout(cart)
             raise
-        await self._storage.finish_checkout(cart, order_id, request_id)
+        await self._storage.finish_checkout(cart, order_id, request_id, self._clock())
         return order_id
+
+    async def forget_requests(self) -> None:
+        """Forgets every request_id whose life is over: it may lead to another order then."""
+        forgotten = FORGET_BATCH
+        while forgotten == FORGET_BATCH:
+            forgotten = await self._storage.forget_requests(self._clock() - REQUEST_ID_LIFE, FORGET_BATCH)
 
     async def _filled(self, user_id: int) -> Cart:
         cart = await self._storage.cart(user_id)

@@ -21,6 +21,8 @@ from services.loms.seed import seed_stocks
 from services.loms.servicer import LomsServicer
 from services.loms.usecases import Orders, Stocks
 
+FORGET_INTERVAL_SECONDS = 60
+
 
 class LomsSettings(ServiceSettings):
     model_config = SettingsConfigDict(env_prefix="LOMS_")
@@ -48,6 +50,7 @@ async def loms(
     registered = servicer(pb_grpc.add_LomsServiceServicer_to_server, LomsServicer(orders, Stocks(storage)))
     loops = (
         every(settings.expiry_interval_seconds, orders.cancel_unpaid, log),
+        every(FORGET_INTERVAL_SECONDS, orders.forget_requests, log),
         every(settings.relay_interval_seconds, relay.send_all, log),
     )
     async with background(*loops), serving(settings, registered) as port:

@@ -35,6 +35,13 @@ class Stock:
         return max(0, self.total - self.reserved)
 
 
+@dataclass(frozen=True, slots=True)
+class _Request:
+    order: NewOrder
+    created: Created
+    used_at: datetime
+
+
 class MemoryStorage:
     """Orders, stock and the outbox. They are gone when the process ends."""
 
@@ -44,7 +51,8 @@ class MemoryStorage:
         self._orders: dict[int, Order] = {}
         self._unpaid: dict[int, datetime] = {}
         """When the orders that await payment were created, oldest first."""
-        self._requests: dict[tuple[int, UUID], tuple[NewOrder, Created]] = {}
+        self._requests: dict[tuple[int, UUID], _Request] = {}
+        """Oldest first."""
         self._sequences: dict[int, int] = {}
         self._outbox: dict[UUID, StatusChanged] = {}
 
@@ -53,11 +61,18 @@ class MemoryStorage:
             return self._create(order, now)
         key = (order.user_id, order.request_id)
         if key not in self._requests:
-            self._requests[key] = (order, self._create(order, now))
-        first, created = self._requests[key]
-        if first != order:
+            self._requests[key] = _Request(order, self._create(order, now), now)
+        first = self._requests[key]
+        if first.order != order:
             raise RequestIdReusedError(order.request_id)
-        return created
+        return first.created
+
+    async def forget_requests(self, used_before: datetime, limit: int) -> int:
+        old = takewhile(lambda request: request[1].used_at <= used_before, self._requests.items())
+        forgotten = [key for key, _ in islice(old, limit)]
+        for key in forgotten:
+            del self._requests[key]
+        return len(forgotten)
 
     def _create(self, order: NewOrder, now: datetime) -> Created:
         order_id = next(self._order_ids)

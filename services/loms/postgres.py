@@ -45,6 +45,12 @@ class PostgresStorage:
             raise RequestIdReusedError(request_id)
         return Created(first.order_id, tuple(first.short))
 
+    async def forget_requests(self, used_before: datetime, limit: int) -> int:
+        return await self._database.write(
+            lambda connection: orders.AsyncQuerier(connection).forget_requests(used_before=used_before, batch=limit),
+            repeatable=True,
+        )
+
     async def order(self, order_id: int) -> Order | None:
         row = await self._database.read(lambda connection: orders.AsyncReader(connection).order(order_id=order_id))
         if row is None:

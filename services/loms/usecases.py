@@ -13,6 +13,8 @@ from services.chassis.errors import AbortedError, FailedPreconditionError, NotFo
 from services.chassis.log import Logger
 
 EXPIRY_BATCH = 100
+FORGET_BATCH = 1000
+REQUEST_ID_LIFE = timedelta(hours=24)
 
 
 class Status(StrEnum):
@@ -128,6 +130,10 @@ class Storage(Protocol):
         """
         ...
 
+    async def forget_requests(self, used_before: datetime, limit: int) -> int:
+        """Forgets at most `limit` of the request_ids that were first used until then, and gives how many it were."""
+        ...
+
     async def order(self, order_id: int) -> Order | None:
         """The order, or None if there is none."""
         ...
@@ -186,6 +192,12 @@ class Orders:
             expired = await self._storage.change_unpaid(now - self._time_to_pay, CANCEL, now, EXPIRY_BATCH)
             for order_id in expired:
                 self._log.info("order expired", order_id=order_id)
+
+    async def forget_requests(self) -> None:
+        """Forgets every request_id whose life is over: it may be used for another order then."""
+        forgotten = FORGET_BATCH
+        while forgotten == FORGET_BATCH:
+            forgotten = await self._storage.forget_requests(self._clock() - REQUEST_ID_LIFE, FORGET_BATCH)
 
     async def _change(self, order_id: int, change: Change) -> None:
         found = await self._storage.change(order_id, change, self._clock())

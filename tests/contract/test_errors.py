@@ -14,6 +14,7 @@ from services.cart.clients import LomsClient, ProductClient
 from services.cart.memory import MemoryStorage
 from services.cart.servicer import CartServicer
 from services.cart.usecases import Carts
+from services.chassis.clock import utc_now
 from services.chassis.contract import Rpc, rpc
 from services.chassis.errors import AppError, UnauthenticatedError, UnavailableError
 from services.chassis.server import Context
@@ -50,7 +51,7 @@ class Behind:
 
 
 def cart(storage: MemoryStorage, behind: Any) -> CartServicer:
-    return CartServicer(Carts(storage, ProductClient(behind), LomsClient(behind)))
+    return CartServicer(Carts(storage, ProductClient(behind), LomsClient(behind), utc_now))
 
 
 async def outcome_at_cart(method: str, failing: str, error: AppError) -> Outcome | None:

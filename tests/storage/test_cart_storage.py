@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from uuid import uuid4
 
 import pytest
@@ -12,6 +13,7 @@ from services.cart.usecases import Added, Cart, Item, Storage
 from tests.clock import FakeClock
 from tests.storage.conftest import Databases
 
+NOW = FakeClock()()
 USER = 7
 LINE_LIMIT, CART_LIMIT = 50, 3
 
@@ -23,7 +25,7 @@ async def storage(request: pytest.FixtureRequest) -> AsyncIterator[Storage]:
         return
     databases: Databases = request.getfixturevalue("databases")
     async with databases("cart") as (_, database):
-        yield PostgresStorage(database, FakeClock())
+        yield PostgresStorage(database)
 
 
 async def add(storage: Storage, sku: int, count: int = 1, user_id: int = USER) -> Added:
@@ -100,7 +102,7 @@ async def test_every_change_gives_a_version_that_was_not_there_before(storage: S
     ):
         await change()
         versions.append((await storage.cart(USER)).version)
-    await storage.finish_checkout(await storage.cart(USER), 1, None)
+    await storage.finish_checkout(await storage.cart(USER), 1, None, NOW)
     versions.append((await storage.cart(USER)).version)
 
     assert versions == sorted(set(versions))
@@ -119,7 +121,7 @@ async def test_a_finished_checkout_empties_the_cart_and_is_remembered(storage: S
     request_id = uuid4()
     await add(storage, 1)
     assert await storage.ordered(USER, request_id) is None
-    await storage.finish_checkout(await storage.cart(USER), 5, request_id)
+    await storage.finish_checkout(await storage.cart(USER), 5, request_id, NOW)
 
     assert await items(storage) == {}
     assert await storage.ordered(USER, request_id) == 5
@@ -133,7 +135,7 @@ async def test_what_was_added_during_a_checkout_stays(storage: Storage) -> None:
     await add(storage, 1, 3)
     await add(storage, 3)
     await storage.delete(USER, 2)
-    await storage.finish_checkout(cart, 5, None)
+    await storage.finish_checkout(cart, 5, None, NOW)
 
     assert await items(storage) == {1: 3, 3: 1}
 
@@ -141,9 +143,9 @@ async def test_what_was_added_during_a_checkout_stays(storage: Storage) -> None:
 async def test_a_checkout_that_is_finished_twice_takes_nothing_more(storage: Storage) -> None:
     await add(storage, 1, 2)
     cart = await storage.cart(USER)
-    await storage.finish_checkout(cart, 5, None)
+    await storage.finish_checkout(cart, 5, None, NOW)
     await add(storage, 1, 2)
-    await storage.finish_checkout(cart, 5, None)
+    await storage.finish_checkout(cart, 5, None, NOW)
 
     assert await items(storage) == {1: 2}
 
@@ -165,3 +167,20 @@ async def test_nothing_is_lost_however_many_add_at_once(storage: Storage) -> Non
 
     assert results.count(Added.DONE) == 3 * LINE_LIMIT
     assert await items(storage) == {1: LINE_LIMIT, 2: LINE_LIMIT, 3: LINE_LIMIT}
+
+
+async def test_a_request_id_is_forgotten_when_it_is_old_enough_the_oldest_first(storage: Storage) -> None:
+    clock = FakeClock()
+    request_ids = []
+    for order_id in range(1, 4):
+        request_ids.append(uuid4())
+        await add(storage, 1)
+        await storage.finish_checkout(await storage.cart(USER), order_id, request_ids[-1], clock())
+        clock.move(hours=1)
+    second = NOW + timedelta(hours=1)
+
+    assert await storage.forget_requests(NOW - timedelta(seconds=1), 10) == 0
+    assert await storage.forget_requests(second, 1) == 1
+    assert [await storage.ordered(USER, request_id) for request_id in request_ids] == [None, 2, 3]
+    assert await storage.forget_requests(second, 10) == 1
+    assert [await storage.ordered(USER, request_id) for request_id in request_ids] == [None, None, 3]

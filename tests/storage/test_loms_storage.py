@@ -3,6 +3,7 @@
 import asyncio
 from collections import defaultdict
 from collections.abc import AsyncIterator, Iterable
+from datetime import timedelta
 from typing import Protocol
 from uuid import UUID, uuid4
 
@@ -184,6 +185,24 @@ async def test_request_ids_of_different_users_do_not_meet(storage: Storage, cloc
     second = await storage.create(order(2, request_id=request_id, user_id=2), clock())
 
     assert first.order_id != second.order_id
+
+
+async def test_a_request_id_is_forgotten_when_it_is_old_enough_the_oldest_first(
+    storage: Storage, clock: FakeClock
+) -> None:
+    request_ids = [uuid4() for _ in range(3)]
+    start = clock()
+    for request_id in request_ids:
+        await storage.create(order(request_id=request_id), clock())
+        clock.move(hours=1)
+    second = start + timedelta(hours=1)
+
+    assert await storage.forget_requests(start - timedelta(seconds=1), 10) == 0
+    assert await storage.forget_requests(second, 1) == 1
+    assert await storage.forget_requests(second, 10) == 1
+    assert await storage.forget_requests(second, 10) == 0
+    again = [(await storage.create(order(request_id=request_id), clock())).order_id for request_id in request_ids]
+    assert again == [4, 5, 3]
 
 
 async def test_only_orders_that_are_old_enough_and_unpaid_expire_oldest_first(

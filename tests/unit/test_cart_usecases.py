@@ -23,6 +23,7 @@ from services.cart.usecases import (
     ProductUnknownError,
 )
 from services.chassis.errors import UnavailableError
+from tests.clock import FakeClock
 
 USER = 7
 
@@ -84,8 +85,13 @@ def storage() -> MemoryStorage:
 
 
 @pytest.fixture
-def carts(storage: MemoryStorage, products: FakeProducts, loms: FakeLoms) -> Carts:
-    return Carts(storage, products, loms)
+def clock() -> FakeClock:
+    return FakeClock()
+
+
+@pytest.fixture
+def carts(storage: MemoryStorage, products: FakeProducts, loms: FakeLoms, clock: FakeClock) -> Carts:
+    return Carts(storage, products, loms, clock)
 
 
 async def test_an_unknown_product_is_not_added(carts: Carts) -> None:
@@ -135,7 +141,7 @@ async def test_the_total_does_not_overflow(storage: MemoryStorage, loms: FakeLom
         async def product(self, sku: int) -> Product:
             return Product("dear", 2**32 - 1)
 
-    carts = Carts(storage, Dear(), loms)
+    carts = Carts(storage, Dear(), loms, FakeClock())
     for sku in range(1, MAX_LINES + 1):
         await carts.add(USER, Item(sku, MAX_COUNT))
 
@@ -228,6 +234,20 @@ async def test_a_request_id_gives_the_first_order_again_though_the_cart_is_anoth
     await carts.add(USER, Item(2, 2))
     assert await carts.checkout(USER, request_id) == 1
     assert await carts.checkout(USER, uuid4()) == 2
+
+
+async def test_a_request_id_is_forgotten_after_24_hours(carts: Carts, clock: FakeClock) -> None:
+    request_id = uuid4()
+    await carts.add(USER, Item(1, 2))
+    first = await carts.checkout(USER, request_id)
+    clock.move(hours=23, minutes=59)
+    await carts.forget_requests()
+    assert await carts.checkout(USER, request_id) == first
+    clock.move(minutes=1)
+    await carts.forget_requests()
+
+    with pytest.raises(CartEmptyError):
+        await carts.checkout(USER, request_id)
 
 
 async def test_request_ids_of_different_users_do_not_meet(carts: Carts) -> None:

@@ -69,6 +69,18 @@ async def test_a_retry_gets_the_first_answer_and_another_order_is_refused(orders
         await orders.create(7, [Item(SKU, 1)], request_id)
 
 
+async def test_a_request_id_is_forgotten_after_24_hours(orders: Orders, clock: FakeClock) -> None:
+    request_id = uuid4()
+    first = await orders.create(7, [Item(SKU, 1)], request_id)
+    clock.move(hours=23, minutes=59)
+    await orders.forget_requests()
+    assert await orders.create(7, [Item(SKU, 1)], request_id) == first
+    clock.move(minutes=1)
+    await orders.forget_requests()
+
+    assert await orders.create(7, [Item(SKU, 2)], request_id) != first
+
+
 async def test_a_retry_of_a_refusal_is_refused_again(orders: Orders) -> None:
     request_id = uuid4()
     for _ in range(2):
