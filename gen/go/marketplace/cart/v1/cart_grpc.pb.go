@@ -51,7 +51,7 @@ type CartServiceClient interface {
 	// A retry of a call whose answer was lost gives the order that exists and not a
 	// second one, as long as the cart was not changed in between. With a
 	// `request_id`, over HTTP also as the header `Idempotency-Key`, it does so for
-	// a changed cart as well.
+	// a changed cart as well, for 24 hours.
 	Checkout(ctx context.Context, in *CheckoutRequest, opts ...grpc.CallOption) (*CheckoutResponse, error)
 }
 
@@ -138,7 +138,7 @@ type CartServiceServer interface {
 	// A retry of a call whose answer was lost gives the order that exists and not a
 	// second one, as long as the cart was not changed in between. With a
 	// `request_id`, over HTTP also as the header `Idempotency-Key`, it does so for
-	// a changed cart as well.
+	// a changed cart as well, for 24 hours.
 	Checkout(context.Context, *CheckoutRequest) (*CheckoutResponse, error)
 	mustEmbedUnimplementedCartServiceServer()
 }

@@ -46,7 +46,7 @@ type LomsServiceClient interface {
 	//
 	// A call may carry a `request_id` of the caller's choice; over HTTP also as
 	// the header `Idempotency-Key`. The same id with the same order has one
-	// effect and gives the first answer again, the error included.
+	// effect and gives the first answer again, the error included, for 24 hours.
 	OrderCreate(ctx context.Context, in *OrderCreateRequest, opts ...grpc.CallOption) (*OrderCreateResponse, error)
 	// Tells what an order holds and where it stands.
 	OrderInfo(ctx context.Context, in *OrderInfoRequest, opts ...grpc.CallOption) (*OrderInfoResponse, error)
@@ -138,7 +138,7 @@ type LomsServiceServer interface {
 	//
 	// A call may carry a `request_id` of the caller's choice; over HTTP also as
 	// the header `Idempotency-Key`. The same id with the same order has one
-	// effect and gives the first answer again, the error included.
+	// effect and gives the first answer again, the error included, for 24 hours.
 	OrderCreate(context.Context, *OrderCreateRequest) (*OrderCreateResponse, error)
 	// Tells what an order holds and where it stands.
 	OrderInfo(context.Context, *OrderInfoRequest) (*OrderInfoResponse, error)

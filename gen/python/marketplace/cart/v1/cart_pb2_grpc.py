@@ -110,7 +110,7 @@ class CartServiceServicer:
         A retry of a call whose answer was lost gives the order that exists and not a
         second one, as long as the cart was not changed in between. With a
         `request_id`, over HTTP also as the header `Idempotency-Key`, it does so for
-        a changed cart as well.
+        a changed cart as well, for 24 hours.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -38,7 +38,7 @@ class CartServiceStub:
     A retry of a call whose answer was lost gives the order that exists and not a
     second one, as long as the cart was not changed in between. With a
     `request_id`, over HTTP also as the header `Idempotency-Key`, it does so for
-    a changed cart as well.
+    a changed cart as well, for 24 hours.
     """
 
 class CartServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -95,7 +95,7 @@ class CartServiceServicer(metaclass=_abc_1.ABCMeta):
         A retry of a call whose answer was lost gives the order that exists and not a
         second one, as long as the cart was not changed in between. With a
         `request_id`, over HTTP also as the header `Idempotency-Key`, it does so for
-        a changed cart as well.
+        a changed cart as well, for 24 hours.
         """
 
 def add_CartServiceServicer_to_server(servicer: CartServiceServicer, server: _aio.Server) -> None: ...

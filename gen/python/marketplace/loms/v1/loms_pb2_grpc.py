@@ -88,7 +88,7 @@ class LomsServiceServicer:
 
         A call may carry a `request_id` of the caller's choice; over HTTP also as
         the header `Idempotency-Key`. The same id with the same order has one
-        effect and gives the first answer again, the error included.
+        effect and gives the first answer again, the error included, for 24 hours.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -32,7 +32,7 @@ class LomsServiceStub:
 
     A call may carry a `request_id` of the caller's choice; over HTTP also as
     the header `Idempotency-Key`. The same id with the same order has one
-    effect and gives the first answer again, the error included.
+    effect and gives the first answer again, the error included, for 24 hours.
     """
     OrderInfo: _aio.UnaryUnaryMultiCallable[_loms_pb2.OrderInfoRequest, _loms_pb2.OrderInfoResponse]
     """Tells what an order holds and where it stands."""
@@ -71,7 +71,7 @@ class LomsServiceServicer(metaclass=_abc_1.ABCMeta):
 
         A call may carry a `request_id` of the caller's choice; over HTTP also as
         the header `Idempotency-Key`. The same id with the same order has one
-        effect and gives the first answer again, the error included.
+        effect and gives the first answer again, the error included, for 24 hours.
         """
 
     @_abc_1.abstractmethod
