@@ -45,7 +45,12 @@ BASELINE := api/baseline.binpb.gz
 
 .PHONY: generate
 generate: setup/generate ## Make gen/ from api/ and sql/
+	@$(MAKE) --jobs generate/api generate/sql
+
+.PHONY: generate/api generate/sql
+generate/api:
 	$(BIN)/buf generate
+generate/sql:
 	$(PY) -m codegen.seed
 	rm -rf gen/sql
 	$(BIN)/sqlc generate --file sql/sqlc.yaml

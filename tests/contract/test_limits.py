@@ -8,7 +8,9 @@ from marketplace.loms.v1.loms_pb2 import OrderCreateRequest, OrderInfoResponse, 
 from marketplace.product.v1.product_pb2 import ListSkusRequest, ListSkusResponse
 
 from codegen.descriptors import Contract
+from services.cart import usecases as cart_usecases
 from services.cart.usecases import MAX_COUNT, MAX_LINES
+from services.loms import usecases as loms_usecases
 from services.loms.usecases import Status
 from services.product.usecases import DEFAULT_COUNT
 from tests.contract.contract import files, messages, rules
@@ -69,3 +71,12 @@ def test_the_limits_in_the_prose_of_the_contract_are_those_of_the_code(contract:
     assert f"The default is {DEFAULT_COUNT}." in contract.comment(count)
     assert f"{LomsSettings().payment_minutes:g} minutes without payment" in contract.comment(loms)
     assert all(f"`{status}`" in contract.comment(loms) for status in Status)
+
+
+def test_a_request_id_lives_as_long_as_the_contract_says(contract: Contract) -> None:
+    cart, loms, _, _ = contract.services()
+    for rpc, life in (
+        (cart.methods_by_name["Checkout"], cart_usecases.REQUEST_ID_LIFE),
+        (loms.methods_by_name["OrderCreate"], loms_usecases.REQUEST_ID_LIFE),
+    ):
+        assert f"for {life.total_seconds() / 3600:g} hours" in contract.comment(rpc)
