@@ -5,20 +5,24 @@ import asyncio
 import os
 import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar, cast
 
 from pydantic_settings import SettingsConfigDict
 
 from services.cart.__main__ import CartSettings, cart
 from services.chassis.bus import InProcessTopic
 from services.chassis.lifecycle import run_to_exit, stop_on_signal
-from services.chassis.listening import bound
+from services.chassis.listening import listener
 from services.chassis.log import Format, configure_logging, get_logger
-from services.chassis.settings import Address, Settings, StartError, load
+from services.chassis.settings import Address, ServiceSettings, Settings, StartError, load
 from services.loms.__main__ import LomsSettings, loms
 from services.notifier.__main__ import NotifierSettings, notifier
 from services.product.__main__ import ProductSettings, product
+
+S = TypeVar("S", bound=Settings)
 
 GATEWAY_STOP_SECONDS = 2.5
 POLL_SECONDS = 0.02
@@ -49,58 +53,110 @@ class GatewaySettings(Settings):
     side_listen: Address = "127.0.0.1:9105"
 
 
+@dataclass(frozen=True)
+class AllSettings:
+    """The settings of every part."""
+
+    marketplace: MarketplaceSettings
+    cart: CartSettings
+    loms: LomsSettings
+    product: ProductSettings
+    notifier: NotifierSettings
+    gateway: GatewaySettings
+
+
+def load_all() -> AllSettings:
+    """All settings from the environment. Raises StartError with a line for every mistake in any of them."""
+    mistakes: list[StartError] = []
+
+    def loaded(settings: type[S]) -> S:
+        try:
+            return load(settings)
+        except StartError as error:
+            mistakes.append(error)
+            return cast("S", settings.model_construct())
+
+    settings = AllSettings(
+        *(loaded(MarketplaceSettings), loaded(CartSettings), loaded(LomsSettings)),
+        *(loaded(ProductSettings), loaded(NotifierSettings), loaded(GatewaySettings)),
+    )
+    refuse(mistakes)
+    return settings
+
+
+def check_ports(settings: AllSettings, *, with_gateway: bool) -> None:
+    """Raises StartError with a line for every address that is taken, be it by another part of the marketplace."""
+    parts: list[Settings] = [settings.cart, settings.loms, settings.product, settings.notifier]
+    if with_gateway:
+        parts.append(settings.gateway)
+    mistakes = []
+    with ExitStack() as listeners:
+        for part in parts:
+            for field in ("listen", "side_listen"):
+                try:
+                    listeners.enter_context(listener(part, field))
+                except StartError as error:
+                    mistakes.append(error)
+    refuse(mistakes)
+
+
+def refuse(mistakes: list[StartError]) -> None:
+    """Raises them all as one, if there are any."""
+    if mistakes:
+        raise StartError("\n".join(map(str, mistakes)))
+
+
 async def run(gateway_program: Path | None) -> int:
     """Runs until a signal or the end of the gateway; gives the exit code."""
     stop = stop_on_signal()
-    check_settings()
-    settings = load(MarketplaceSettings)
-    configure_logging(settings.log_level, settings.log_format)
-    if gateway_program is not None:
-        for field in ("listen", "side_listen"):  # or `announce` might find a stranger there
-            bound(load(GatewaySettings), field).close()
-    async with marketplace():
+    settings = load_all()
+    configure_logging(settings.marketplace.log_level, settings.marketplace.log_format)
+    check_ports(settings, with_gateway=gateway_program is not None)
+    async with marketplace(settings) as addresses:
         if gateway_program is None:
             await stop.wait()
             return 0
-        return await run_gateway(gateway_program, settings.log_format, stop)
-
-
-def check_settings() -> None:
-    """Raises StartError with a line for every mistake in the settings of any part."""
-    mistakes = []
-    for settings in (
-        MarketplaceSettings, CartSettings, LomsSettings, ProductSettings, NotifierSettings, GatewaySettings
-    ):  # fmt: skip
-        try:
-            load(settings)
-        except StartError as error:
-            mistakes.append(str(error))
-    if mistakes:
-        raise StartError("\n".join(mistakes))
+        return await run_gateway(gateway_program, settings, addresses, stop)
 
 
 @asynccontextmanager
-async def marketplace() -> AsyncIterator[None]:
-    """The four services. Those that others need come first and go last."""
-    notifier_settings, loms_settings = load(NotifierSettings), load(LomsSettings)
-    product_settings, cart_settings = load(ProductSettings), load(CartSettings)
+async def marketplace(settings: AllSettings) -> AsyncIterator[dict[str, str]]:
+    """The four services; gives their addresses. Those that others need come first and go last."""
     order_events = InProcessTopic()
     async with (
-        notifier(notifier_settings, order_events),
-        loms(loms_settings, order_events),
-        product(product_settings),
-        cart(cart_settings),
+        notifier(settings.notifier, order_events) as notifier_port,
+        loms(settings.loms, order_events) as loms_port,
+        product(settings.product) as product_port,
     ):
-        yield
+        addresses = {
+            "notifier": address(settings.notifier, notifier_port),
+            "loms": address(settings.loms, loms_port),
+            "product": address(settings.product, product_port),
+        }
+        found = {"loms_address": addresses["loms"], "product_address": addresses["product"]}
+        said = settings.cart.model_dump(include=settings.cart.model_fields_set)
+        async with cart(settings.cart.model_copy(update=found | said)) as cart_port:
+            yield addresses | {"cart": address(settings.cart, cart_port)}
 
 
-async def run_gateway(program: Path, log_format: Format, stop: asyncio.Event) -> int:
+def address(settings: ServiceSettings, port: int) -> str:
+    """Where others find a service that listens on this port."""
+    return f"{settings.listen.rpartition(':')[0]}:{port}"
+
+
+async def run_gateway(program: Path, settings: AllSettings, addresses: dict[str, str], stop: asyncio.Event) -> int:
     """Runs the gateway until `stop` is set; gives 0, or what the gateway exits with when it ends by itself."""
-    environment = {"GATEWAY_LOG_FORMAT": log_format, **os.environ, "GATEWAY_EXIT_WITH_PARENT": "1"}
+    environment = {
+        "GATEWAY_LOG_FORMAT": settings.marketplace.log_format,
+        "GATEWAY_LOG_LEVEL": settings.marketplace.log_level,
+        **{f"GATEWAY_{service.upper()}_ADDRESS": found for service, found in addresses.items()},
+        **os.environ,
+        "GATEWAY_EXIT_WITH_PARENT": "1",
+    }
     process = await asyncio.create_subprocess_exec(program, stdin=asyncio.subprocess.PIPE, env=environment)
     ended = asyncio.create_task(process.wait())
     stopped = asyncio.create_task(stop.wait())
-    announced = asyncio.create_task(announce(load(GatewaySettings).listen))
+    announced = asyncio.create_task(announce(settings))
     await asyncio.wait((ended, stopped), return_when=asyncio.FIRST_COMPLETED)
     announced.cancel()
     if not stop.is_set():
@@ -117,8 +173,9 @@ async def run_gateway(program: Path, log_format: Format, stop: asyncio.Event) ->
     return 0
 
 
-async def announce(listen: str) -> None:
+async def announce(settings: AllSettings) -> None:
     """Tells the user where to look, as soon as somebody answers there."""
+    listen = settings.gateway.listen
     host, _, port = listen.rpartition(":")
     while True:
         try:
@@ -127,7 +184,7 @@ async def announce(listen: str) -> None:
             await asyncio.sleep(POLL_SECONDS)
             continue
         writer.close()
-        token = load(ProductSettings).token.get_secret_value()
+        token = settings.product.token.get_secret_value()
         sys.stdout.write(READY.format(listen=listen, token=token))
         sys.stdout.flush()
         return

@@ -21,12 +21,16 @@ def field_path(path: FieldPathPb) -> str:
     return text
 
 
+def _sentence(violation: error_details_pb2.BadRequest.FieldViolation) -> str:
+    """A rule over several fields names none of them."""
+    return f"{violation.field}: {violation.description}" if violation.field else violation.description
+
+
 class BrokenRulesError(InvalidArgumentError):
     """A message breaks rules: each field with the sentence of the rule, and its id as reason."""
 
     def __init__(self, bad_request: error_details_pb2.BadRequest) -> None:
-        broken = (f"{violation.field}: {violation.description}" for violation in bad_request.field_violations)
-        super().__init__("; ".join(broken))
+        super().__init__("; ".join(map(_sentence, bad_request.field_violations)))
         self.bad_request = bad_request
 
 

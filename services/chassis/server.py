@@ -12,7 +12,7 @@ from grpc_reflection.v1alpha import reflection
 
 from services.chassis.access import Access, KnownTokens
 from services.chassis.contract import ContractError, rpc
-from services.chassis.listening import bound
+from services.chassis.listening import listener
 from services.chassis.log import Logger, get_logger
 from services.chassis.rules import warm_up
 from services.chassis.settings import ServiceSettings
@@ -69,7 +69,7 @@ async def serving(settings: ServiceSettings, *servicers: Servicer, access: Acces
 
 
 def _listen(server: grpc.aio.Server, settings: ServiceSettings) -> int:
-    bound(settings, "listen").close()  # gRPC would say in its own words that an address is taken
+    listener(settings, "listen").close()  # gRPC would say in its own words that an address is taken
     return server.add_insecure_port(settings.listen)
 
 

@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
-from services.chassis.listening import bound
+from services.chassis.listening import listener
 from services.chassis.settings import ServiceSettings
 
 POLL_SECONDS = 0.005
@@ -49,12 +49,12 @@ async def side_port(settings: ServiceSettings, ready: Callable[[], Awaitable[boo
         app, log_config=None, access_log=False, lifespan="off", ws="none", date_header=False, server_header=False
     )
     server = _Server(config)
-    with bound(settings, "side_listen") as listener:
-        serving = asyncio.create_task(server.serve(sockets=[listener]))
+    with listener(settings, "side_listen") as listening:
+        serving = asyncio.create_task(server.serve(sockets=[listening]))
         try:
             while not server.started and not serving.done():  # noqa: ASYNC110  uvicorn tells no other way
                 await asyncio.sleep(POLL_SECONDS)
-            yield listener.getsockname()[1]
+            yield listening.getsockname()[1]
         finally:
             server.stop.set()
             await serving

@@ -1,44 +1,13 @@
 """The way of an order's events: from the outbox of the storage to the topic."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import datetime
-from typing import Protocol
-from uuid import UUID
-
 from marketplace.loms.v1.events_pb2 import OrderEvent
 
 from services.chassis import event_json
 from services.chassis.bus import Message, Publisher
 from services.chassis.clock import timestamp
-from services.loms.usecases import Status
+from services.loms.usecases import Outbox, StatusChanged
 
 BATCH = 500
-
-
-@dataclass(frozen=True, slots=True)
-class StatusChanged:
-    """A row of the outbox: an order got a status."""
-
-    event_id: UUID
-    order_id: int
-    sequence: int
-    """1 for the first event of the order, then without a gap."""
-    user_id: int
-    status: Status
-    moment: datetime
-
-
-class Outbox(Protocol):
-    """The events that are stored and not yet known to be sent."""
-
-    async def unsent(self, limit: int) -> Sequence[StatusChanged]:
-        """The oldest of them, those of one order in order."""
-        ...
-
-    async def sent(self, events: Sequence[StatusChanged]) -> None:
-        """Forgets these."""
-        ...
 
 
 class Relay:

@@ -10,7 +10,6 @@ from datetime import datetime
 from itertools import count, islice, takewhile
 from uuid import UUID, uuid4
 
-from services.loms.events import StatusChanged
 from services.loms.usecases import (
     Change,
     Created,
@@ -19,6 +18,7 @@ from services.loms.usecases import (
     Order,
     RequestIdReusedError,
     Status,
+    StatusChanged,
     StockEffect,
 )
 

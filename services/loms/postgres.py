@@ -9,8 +9,17 @@ from loms_db import orders, outbox, stocks
 from loms_db.models import ORDER_STATUS_BY_VALUE
 
 from services.chassis.postgres import Database
-from services.loms.events import StatusChanged
-from services.loms.usecases import Change, Created, Item, NewOrder, Order, RequestIdReusedError, Status, StockEffect
+from services.loms.usecases import (
+    Change,
+    Created,
+    Item,
+    NewOrder,
+    Order,
+    RequestIdReusedError,
+    Status,
+    StatusChanged,
+    StockEffect,
+)
 
 
 class PostgresStorage:

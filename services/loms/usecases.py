@@ -153,6 +153,31 @@ class Storage(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class StatusChanged:
+    """A row of the outbox: an order got a status."""
+
+    event_id: UUID
+    order_id: int
+    sequence: int
+    """1 for the first event of the order, then without a gap."""
+    user_id: int
+    status: Status
+    moment: datetime
+
+
+class Outbox(Protocol):
+    """The events that are stored and not yet known to be sent."""
+
+    async def unsent(self, limit: int) -> Sequence[StatusChanged]:
+        """The oldest of them, those of one order in order."""
+        ...
+
+    async def sent(self, events: Sequence[StatusChanged]) -> None:
+        """Forgets these."""
+        ...
+
+
 class Orders:
     """Creates orders and leads them to their end."""
 

@@ -10,8 +10,8 @@ from marketplace.loms.v1.events_pb2 import OrderEvent, OrderEventHeaders
 from services.chassis import event_json
 from services.chassis.bus import InProcessTopic
 from services.chassis.rules import check_rules
-from services.loms.events import StatusChanged, to_message
-from services.loms.usecases import Status
+from services.loms.events import to_message
+from services.loms.usecases import Status, StatusChanged
 from services.notifier.events import to_notification
 from tests.clock import FakeClock
 

@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import httpx
@@ -64,6 +64,32 @@ def test_a_taken_port_ends_the_start_with_a_line_that_names_the_setting(setting:
     assert lines_with(setting, log) == 1, log.read_text()
     assert lines_with("Traceback", log) == 0, log.read_text()
     assert lines_with("Swagger UI", log) == 0, "it says that it runs"
+
+
+def test_all_taken_ports_are_named_at_once_those_that_two_parts_want_too(log: Path) -> None:
+    settings = environment_on_free_ports()
+    settings["LOMS_LISTEN"] = settings["CART_LISTEN"]
+    taken = {name: settings[name] for name in ("PRODUCT_SIDE_LISTEN", "GATEWAY_LISTEN")}
+    with ExitStack() as listeners:
+        for address in taken.values():
+            host, _, port = address.rpartition(":")
+            listeners.enter_context(socket.create_server((host, int(port))))
+        with started_marketplace(log, **settings) as marketplace:
+            assert marketplace.exit_code(START_SECONDS) == 2
+
+    named = (*taken, "LOMS_LISTEN")
+    assert {name: lines_with(name, log) for name in named} == dict.fromkeys(named, 1), log.read_text()
+    assert lines_with("serving", log) == 0, "something was started"
+
+
+def test_a_service_whose_port_is_moved_is_found_by_the_others(log: Path) -> None:
+    settings = environment_on_free_ports()
+    for name in [name for name in settings if name.endswith("_ADDRESS")]:
+        del settings[name]
+    settings |= {f"{service}_LISTEN": "127.0.0.1:0" for service in ("CART", "LOMS", "PRODUCT", "NOTIFIER")}
+    with started(log, sys.executable, "-m", "services", "--gateway", GATEWAY, **settings) as marketplace:
+        marketplace.answer(f"{marketplace.url}/healthz")
+        marketplace.answer(f"{marketplace.url}/stock/info?sku={SKU}")
 
 
 @pytest.mark.parametrize(

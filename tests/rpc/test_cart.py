@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from uuid import uuid4
 
 import grpc
@@ -15,9 +16,15 @@ from marketplace.product.v1 import product_pb2, product_pb2_grpc
 
 from services.cart.__main__ import cart
 from services.chassis.call import current_call
+from services.chassis.clock import utc_now
 from services.chassis.errors import ResourceExhaustedError
+from services.chassis.log import get_logger
 from services.chassis.server import Context, servicer, serving
-from services.loms.usecases import OutOfStockError
+from services.loms.memory import MemoryStorage
+from services.loms.servicer import LomsServicer
+from services.loms.usecases import Orders, OutOfStockError, Stocks
+from services.product.servicer import ProductServicer
+from services.product.usecases import Catalogue, Throttle
 from tests.rpc.expect import broken_rules_of, reason_of
 from tests.settings import FREE, AnySettings, CartSettings
 
@@ -152,10 +159,11 @@ async def test_sku_count_and_request_id_keep_their_rules(cart_stub: CartServiceS
     assert await broken_rules_of(checkout(cart_stub, "17")) == {("request_id", "string.uuid")}
 
 
-class FakeProduct(product_pb2_grpc.ProductServiceServicer):
+class FakeProduct(ProductServicer):
     """A catalogue of products that all cost 1. It remembers what came with the calls."""
 
     def __init__(self) -> None:
+        super().__init__(Catalogue([], Throttle(0, utc_now)))
         self.tokens: list[str | None] = []
         self.request_ids: list[str] = []
         self.deadlines: list[float] = []
@@ -173,8 +181,6 @@ class FakeProduct(product_pb2_grpc.ProductServiceServicer):
             raise ResourceExhaustedError("not now")
         return product_pb2.GetProductResponse(sku=request.sku, name="x", price=1)
 
-    async def ListSkus(self, request: product_pb2.ListSkusRequest, context: Context) -> product_pb2.ListSkusResponse:
-        raise NotImplementedError
 
 
 class AnyToken:
@@ -182,10 +188,12 @@ class AnyToken:
         """Takes every token."""
 
 
-class FakeLoms(loms_pb2_grpc.LomsServiceServicer):
+class FakeLoms(LomsServicer):
     """A LOMS with endless stock that can be made slow, and that can refuse."""
 
     def __init__(self) -> None:
+        storage = MemoryStorage({})
+        super().__init__(Orders(storage, utc_now, timedelta(minutes=10), get_logger("loms")), Stocks(storage))
         self.hanging: asyncio.Event | None = None
 
     async def StocksInfo(self, request: loms_pb2.StocksInfoRequest, context: Context) -> loms_pb2.StocksInfoResponse:
@@ -195,15 +203,6 @@ class FakeLoms(loms_pb2_grpc.LomsServiceServicer):
 
     async def OrderCreate(self, request: loms_pb2.OrderCreateRequest, context: Context) -> loms_pb2.OrderCreateResponse:
         raise OutOfStockError([request.items[0].sku])
-
-    async def OrderInfo(self, request: loms_pb2.OrderInfoRequest, context: Context) -> loms_pb2.OrderInfoResponse:
-        raise NotImplementedError
-
-    async def OrderPay(self, request: loms_pb2.OrderPayRequest, context: Context) -> loms_pb2.OrderPayResponse:
-        raise NotImplementedError
-
-    async def OrderCancel(self, request: loms_pb2.OrderCancelRequest, context: Context) -> loms_pb2.OrderCancelResponse:
-        raise NotImplementedError
 
 
 @asynccontextmanager

@@ -17,8 +17,12 @@ from marketplace.notifier.v1 import notifier_pb2_grpc as pb_grpc
 from services.chassis import contract, server
 from services.chassis.contract import ContractError
 from services.chassis.errors import NotFoundError, UnavailableError
+from services.chassis.log import get_logger
 from services.chassis.server import Context, servicer, serving
 from services.chassis.settings import StartError
+from services.notifier.memory import MemoryStorage
+from services.notifier.servicer import NotifierServicer
+from services.notifier.usecases import Notifications
 from tests.rpc.expect import error_of, reason_of
 from tests.settings import AnySettings
 
@@ -29,10 +33,11 @@ CANARY = "s3cr3t-canary"
 Do = Callable[[], Awaitable[None]]
 
 
-class Fake(pb_grpc.NotifierServiceServicer):
+class Fake(NotifierServicer):
     """Does as it is told."""
 
     def __init__(self, do: Do) -> None:
+        super().__init__(Notifications(MemoryStorage(), get_logger("notifier")))
         self._do = do
 
     async def ListNotifications(
@@ -252,7 +257,7 @@ async def test_the_side_port_tells_life_and_readiness(unused_tcp_port: int) -> N
 
 
 class Forgetful(pb_grpc.NotifierServiceServicer):
-    """Does not fill in its only RPC."""
+    """Fills in nothing."""
 
 
 async def test_a_forgotten_rpc_does_not_start() -> None:

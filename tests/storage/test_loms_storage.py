@@ -10,7 +10,7 @@ from uuid import UUID, uuid4
 import asyncpg
 import pytest
 
-from services.loms import events, memory, postgres, usecases
+from services.loms import memory, postgres, usecases
 from services.loms.usecases import CANCEL, PAY, Created, Item, NewOrder, Order, RequestIdReusedError, Status
 from tests.clock import FakeClock
 from tests.storage.conftest import Databases
@@ -18,7 +18,7 @@ from tests.storage.conftest import Databases
 SKU, OTHER_SKU, UNKNOWN_SKU = 1, 2, 404
 
 
-class Storage(usecases.Storage, events.Outbox, Protocol):
+class Storage(usecases.Storage, usecases.Outbox, Protocol):
     """Orders, stock and outbox, as one storage."""
 
 

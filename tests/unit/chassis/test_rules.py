@@ -5,6 +5,7 @@ from typing import Any
 import protovalidate
 import pytest
 from google.protobuf.json_format import ParseDict
+from google.rpc import error_details_pb2
 from marketplace.loms.v1.loms_pb2 import OrderCreateRequest, OrderItem
 
 from services.chassis.rules import BrokenRulesError, check_rules, field_path
@@ -58,3 +59,11 @@ def test_every_broken_rule_is_told_with_its_field_its_id_and_its_sentence() -> N
 
 def test_a_message_that_keeps_the_rules_passes() -> None:
     check_rules(OrderCreateRequest(user_id=1, items=[OrderItem(sku=1, count=65535)]))
+
+
+def test_a_rule_over_several_fields_is_told_without_a_field() -> None:
+    violation = error_details_pb2.BadRequest.FieldViolation(description="min must not be above max", reason="range")
+
+    error = BrokenRulesError(error_details_pb2.BadRequest(field_violations=[violation]))
+
+    assert error.message == "min must not be above max"

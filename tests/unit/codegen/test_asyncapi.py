@@ -17,8 +17,8 @@ from codegen.asyncapi.document import document
 from codegen.descriptors import ContractError
 from services.chassis import event_json
 from services.chassis.bus import InProcessTopic
-from services.loms.events import StatusChanged, to_message
-from services.loms.usecases import Status
+from services.loms.events import to_message
+from services.loms.usecases import Status, StatusChanged
 from tests.unit.codegen.compiled import ROOT, compiled, contract, request
 
 SPECIFICATION = ROOT / "swagger-ui/node_modules/@asyncapi/specs/schemas/3.0.0.json"
