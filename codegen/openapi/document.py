@@ -12,7 +12,7 @@ from codegen.openapi import errors, examples
 from codegen.openapi.bindings import Binding, bindings
 from codegen.openapi.kinds import Place, Schema
 from codegen.openapi.links import links
-from codegen.openapi.schemas import Schemas, is_component
+from codegen.openapi.schemas import Schemas, described, is_component
 
 _UNAUTHENTICATED = 16  # chassis.v1.Code
 _INFO = {
@@ -59,10 +59,12 @@ class _Operations:
         policy = self._contract.policy(binding.method)
         summary, rest = _summary(self._contract.comment(binding.method))
         deadline = policy.deadline
+        text = "\n\n".join(part for part in (rest, _deadline_text(deadline)) if part)
+        over_parameters = () if binding.has_body else self._schemas.rules_over_parameters(binding.request)
         parts = {
             "tags": [binding.method.containing_service.name],
             "summary": summary,
-            "description": "\n\n".join(part for part in (rest, _deadline_text(deadline)) if part),
+            **described({}, text, over_parameters),
             "operationId": binding.operation_id,
             "parameters": self._parameters(binding),
             "requestBody": self._body(binding),

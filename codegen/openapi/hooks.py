@@ -56,7 +56,9 @@ def _left(contract: Contract, found: Iterable[Binding]) -> dict[str, set[str]]:
     for binding in found:
         for field in (*binding.path_fields, *binding.query_fields):
             schemas.field(field, Place.PARAMETER)
-        if binding.has_body:
+        if not binding.has_body:
+            schemas.rules_over_parameters(binding.request)
+        else:
             schemas.message(binding.request, Place.BODY, without=[field.name for field in binding.path_fields])
     return schemas.left
 

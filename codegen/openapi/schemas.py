@@ -79,7 +79,7 @@ class Schemas:
         schema["additionalProperties"] = False
         rule = self._of_message(message, place)
         self._note(message.full_name, place, rule)
-        return _described(rules.merged([schema, rule.schema]), self._contract.comment(message), rule.left)
+        return described(rules.merged([schema, rule.schema]), self._contract.comment(message), rule.left)
 
     def field(self, field: FieldDescriptor, place: Place) -> Schema:
         """The schema of a field: its value, null where that means the same as nothing, and its comment."""
@@ -89,7 +89,23 @@ class Schemas:
             raise ContractError(f"{field.full_name}: {error}") from error
         self._note(field.full_name, place, said)
         schema = _nullable(said.schema) if self._is_nullable(field, place) else said.schema
-        return _described(schema, self._contract.comment(field), said.left)
+        return described(schema, self._contract.comment(field), said.left)
+
+    def rules_over_parameters(self, message: Descriptor) -> list[tuple[str, str]]:
+        """Id and meaning of the rules over several fields of a message whose fields are parameters: no schema has them."""
+        left = list(_custom(self._contract.message_rules(message)))
+        for oneof in oneofs(message):
+            found = self._contract.oneof_rules(oneof)
+            if found is not None and found.required:
+                left.append(("required", f"one of {_listed(oneof.fields)} is set"))
+        found = self._contract.message_rules(message)
+        for rule in found.oneof if found is not None else ():
+            members = [message.fields_by_name[name] for name in rule.fields]
+            left.append(
+                ("message.oneof", f"{'exactly' if rule.required else 'at most'} one of {_listed(members)} is set")
+            )
+        self._note(message.full_name, Place.PARAMETER, Said({}, tuple(left)))
+        return left
 
     def is_required(self, field: FieldDescriptor) -> bool:
         """Whether a request must set it."""
@@ -126,7 +142,7 @@ class Schemas:
         """The schema of an element of a list or a map, which is always there."""
         said = self._ruled(_Slot(field, found, place, is_element=True), self._one)
         self._note(of.field.full_name, of.place, said)
-        return _described(said.schema, "", said.left)
+        return described(said.schema, "", said.left)
 
     def _ruled(self, slot: "_Slot", make: Callable[["_Slot"], Said]) -> Said:
         """What `make` says of the rules of the kind, and what the rules for any kind of field add."""
@@ -289,6 +305,10 @@ def _name(field: FieldDescriptor, place: Place) -> str:
     return field.name if place is Place.EVENT else field.json_name
 
 
+def _listed(fields: Iterable[FieldDescriptor]) -> str:
+    return ", ".join(field.json_name for field in fields)
+
+
 def _limits(found: Any, keywords: dict[str, str], *others: str) -> Schema:
     """The rules of a list or a map that are one keyword each."""
     _refuse_unknown(found, {*keywords, *others})
@@ -318,7 +338,7 @@ def _nullable(schema: Schema) -> Schema:
     return {**schema, "type": [*([types] if isinstance(types, str) else types), "null"]}
 
 
-def _described(schema: Schema, comment: str, left: Sequence[tuple[str, str]]) -> Schema:
+def described(schema: Schema, comment: str, left: Sequence[tuple[str, str]]) -> Schema:
     """The schema with its comment; rules that it does not wholly express are named there and in `x-buf-validate`."""
     rest = "\n".join(f"- `{rule_id}`: {text}" for rule_id, text in left)
     text = "\n\n".join(part for part in (comment, f"More rules hold:\n\n{rest}" if rest else "") if part)

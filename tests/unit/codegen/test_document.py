@@ -52,6 +52,28 @@ def _our_request() -> plugin_pb2.CodeGeneratorRequest:
     return compiled(sorted(path.relative_to(api).as_posix() for path in api.rglob("*.proto")))
 
 
+_RULED_MESSAGES = """
+    message M {
+      option (buf.validate.message).cel = {id: "range", message: "min is not above max", expression: "this.min <= this.max"};
+      option (buf.validate.message).oneof = {fields: ["min", "max"]};
+      uint32 min = 1;
+      uint32 max = 2;
+      oneof which { option (buf.validate.oneof).required = true; string name = 3; uint32 number = 4; }
+    }
+    message N {}
+"""
+
+
+def test_rules_over_several_parameters_are_named_with_the_operation() -> None:
+    found = _service(_rpc("Find", 'get: "/m"'), more=_RULED_MESSAGES)
+
+    operation = _operations(found)["Find"]
+
+    assert operation["x-buf-validate"] == ["range", "required", "message.oneof"]
+    for text in ("min is not above max", "one of name, number is set", "at most one of min, max is set"):
+        assert text in operation["description"]
+
+
 def _operations(found: Any) -> dict[str, Any]:
     return {each["operationId"]: each for path in found["paths"].values() for each in path.values()}
 
