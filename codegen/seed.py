@@ -1,4 +1,4 @@
-"""Writes the migration that seeds the stock, from the file that the storage in memory reads: `python -m codegen.seed`."""
+"""Writes the migration that seeds the stock from the file of the storage in memory: `python -m codegen.seed`."""
 
 import json
 from pathlib import Path

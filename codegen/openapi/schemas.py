@@ -92,7 +92,7 @@ class Schemas:
         return described(schema, self._contract.comment(field), said.left)
 
     def rules_over_parameters(self, message: Descriptor) -> list[tuple[str, str]]:
-        """Id and meaning of the rules over several fields of a message whose fields are parameters: no schema has them."""
+        """Id and meaning of the rules over several fields of a message that comes as parameters: no schema has them."""
         left = list(_custom(self._contract.message_rules(message)))
         for oneof in oneofs(message):
             found = self._contract.oneof_rules(oneof)

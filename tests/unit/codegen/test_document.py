@@ -54,7 +54,9 @@ def _our_request() -> plugin_pb2.CodeGeneratorRequest:
 
 _RULED_MESSAGES = """
     message M {
-      option (buf.validate.message).cel = {id: "range", message: "min is not above max", expression: "this.min <= this.max"};
+      option (buf.validate.message).cel = {
+        id: "range" message: "min is not above max" expression: "this.min <= this.max"
+      };
       option (buf.validate.message).oneof = {fields: ["min", "max"]};
       uint32 min = 1;
       uint32 max = 2;
