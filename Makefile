@@ -105,7 +105,7 @@ typecheck: setup/python ## Check the types, strictly
 .PHONY: test
 test: setup ## Set up and run all tests
 	$(GO) test ./services/...
-	$(BIN)/pytest
+	$(BIN)/pytest --numprocesses auto --dist worksteal
 
 SEEDS ?= 1
 EXAMPLES ?= 100
@@ -116,7 +116,7 @@ fuzz: setup/run ## Fuzz the API with schemathesis (SEEDS="1 2 3" EXAMPLES=100 WO
 
 .PHONY: cover
 cover: setup ## Run the Python tests and check how much of the code they reach
-	$(BIN)/pytest -q --cov --cov-report=
+	$(BIN)/pytest --quiet --numprocesses auto --dist worksteal --cov --cov-report=
 	$(BIN)/coverage report --skip-covered --fail-under=80
 	$(BIN)/coverage report --include='services/*/usecases.py' --fail-under=90
 	$(BIN)/coverage report --include='services/cart/usecases.py' --fail-under=100
