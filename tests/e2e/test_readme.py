@@ -21,7 +21,7 @@ from tests.settings import CartSettings, LomsSettings, NotifierSettings, Product
 README = (ROOT / "README.md").read_text()
 MAKEFILE = (ROOT / "Makefile").read_text()
 MYPY = (sys.executable, "-m", "mypy")
-PYTEST = (sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider")
+PYTEST = (sys.executable, "-m", "pytest", "-q")
 PUBLIC_URL = "http://127.0.0.1:8080"
 
 

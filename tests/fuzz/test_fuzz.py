@@ -1,0 +1,124 @@
+"""The short form of `make fuzz`, and its negative controls."""
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.fuzz.__main__ import ENOUGH, SUCCESSES, successes
+from tests.fuzz.counts import Counts
+from tests.fuzz.run import Run, fuzz, schemathesis
+from tests.marketplace import ROOT, healthy_marketplace
+
+_DOCUMENT = ROOT / "gen/openapi/openapi.json"
+_SEED, _EXAMPLES = 1, ENOUGH
+
+
+@pytest.mark.timeout(240)
+def test_in_a_run_nothing_fails_every_operation_succeeds_thirty_times_and_nearly_every_case_is_judged(
+    tmp_path: Path,
+) -> None:
+    """One test, as it is one run."""
+    run = fuzz(tmp_path, _SEED, _EXAMPLES)
+    assert run.exit_code == 0, run.output
+    assert all(f"✅ {phase}" in run.output for phase in ("Examples", "Coverage", "Fuzzing", "Stateful"))
+    assert run.successes.keys() == {each["operationId"] for each in _operations(json.loads(_DOCUMENT.read_text()))}
+    assert {name: number for name, number in run.successes.items() if number < SUCCESSES} == {}
+
+    cases, judged, undecided = (run.counts[name] for name in ("cases", "judged", "undecided"))
+    assert cases > 1000
+    assert run.counts["failed"] == 0
+    assert judged + sum(undecided.values()) == cases
+    assert judged >= 0.99 * cases
+    assert run.counts["dropped"] <= 0.01 * cases
+
+
+@pytest.mark.parametrize(("dropped", "complaints"), [(0, 0), (10, 0), (11, 1)])
+def test_a_run_that_drops_more_than_one_case_in_a_hundred_fails(dropped: int, complaints: int) -> None:
+    counts = Counts(cases={str(number) for number in range(1000)}, dropped=dropped)
+    assert len(counts.complaints()) == complaints
+
+
+def test_a_run_that_cannot_judge_more_than_one_case_in_a_hundred_fails() -> None:
+    counts = Counts(cases={str(number) for number in range(1000)})
+    counts.undecided["a map"] += 11
+    assert counts.complaints() == ["11 of 1000 cases were undecided by the oracle: more than 1 %"]
+
+
+def test_a_run_has_problems_when_it_fails_or_an_operation_hardly_ever_succeeds() -> None:
+    answers = {"OrderPay": {"200": 29, "412": 99}, "List": {"200": 30}}
+    counts = {"cases": 158, "answers": answers}
+    assert Run(0, "", 1, counts).problems(30) == ["OrderPay had 29 answers 2xx"]
+    assert Run(1, "", 1, counts).problems(0) == ["schemathesis ended with 1"]
+    assert Run(0, "", 1, {}).problems(0) == ["nothing was judged"]
+    assert [successes(examples) for examples in (8, ENOUGH // 2, ENOUGH, 1000)] == [3, 15, SUCCESSES, SUCCESSES]
+
+
+# Negative controls
+
+
+@pytest.fixture(scope="module")
+def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    log = tmp_path_factory.mktemp("controls") / "log"
+    with healthy_marketplace(log, MARKETPLACE_LOG_LEVEL="error") as marketplace:
+        yield marketplace.url
+
+
+def _without(*keywords: str) -> Callable[[Any], None]:
+    """Takes keywords out of every schema."""
+
+    def take(value: Any) -> None:
+        if isinstance(value, dict):
+            for keyword in keywords:
+                value.pop(keyword, None)
+        for part in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+            take(part)
+
+    return take
+
+
+@pytest.mark.parametrize(
+    ("change", "operations"),
+    [
+        pytest.param(_without("minimum"), ["OrderPay", "StocksInfo"], id="int64.gt, uint32.gt"),
+        pytest.param(_without("maximum"), ["ItemAdd"], id="uint32.lte"),
+        pytest.param(_without("pattern", "format"), ["OrderCreate"], id="string.uuid"),
+    ],
+)
+def test_schemathesis_fails_when_the_document_lacks_a_kind_of_rule(
+    url: str, tmp_path: Path, change: Callable[[Any], None], operations: list[str]
+) -> None:
+    """So a mapping that is lost is found. `tests/unit/codegen/test_rules_shown.py` finds it for every kind of rule.
+
+    405 and Allow for undeclared methods, and the strict JSON, have negative controls of their own in the Go tests of
+    services/gateway (edge_test.go, json_check_test.go): a gateway that is lenient there fails them.
+    """
+    document = json.loads(_DOCUMENT.read_text())
+    change(document)
+    file = tmp_path / "openapi.json"
+    file.write_text(json.dumps(document))
+    only = [option for name in operations for option in ("--include-operation-id", name)]
+    options = ("--seed", "1", "--max-examples", "20", "--phases", "coverage,fuzzing", "--no-shrink", *only)
+    found = schemathesis(tmp_path / "run", str(file), "--url", url, *options)
+    assert found.exit_code == 1, found.output
+    assert "Schema-valid request rejected" in found.output
+
+
+def test_a_run_fails_when_the_oracle_expects_another_answer(url: str, tmp_path: Path) -> None:
+    """It takes part in every run: told of another token, it wants 401 where the right one was sent."""
+    config = tmp_path / "schemathesis.toml"
+    text = (ROOT / "schemathesis.toml").read_text()
+    assert 'token = "testtoken"' in text
+    config.write_text(text.replace('token = "testtoken"', 'token = "another"'))
+    options = ("--phases", "examples", "--include-operation-id", "GetProduct")
+    found = schemathesis(tmp_path / "run", f"{url}/openapi.json", *options, config=config)
+    assert found.exit_code == 1
+    assert "the answer is 200 and not 401" in found.output
+    assert found.counts["failed"] > 0
+
+
+def _operations(document: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    for path in document["paths"].values():
+        yield from path.values()
