@@ -10,6 +10,15 @@ from codegen.openapi.kinds import Place, Schema, Value, base
 
 _STATUS = "google.rpc.Status"
 _PREFIX = "#/components"
+_TYPES = "type.googleapis.com/google.rpc."
+
+# Codes of gRPC
+_INVALID_ARGUMENT, _DEADLINE_EXCEEDED, _RESOURCE_EXHAUSTED, _UNAUTHENTICATED = 3, 4, 8, 16
+
+_BAD_REQUEST: Schema = {
+    "@type": f"{_TYPES}BadRequest",
+    "fieldViolations": [{"field": "sku", "description": "must be greater than 0", "reason": "uint32.gt"}],
+}
 
 
 @dataclass(frozen=True)
@@ -17,8 +26,17 @@ class _Cause:
     """One way in which an operation may fail."""
 
     status: int
+    code: int
     text: str
+    label: str = ""
+    detail: Schema | None = None
     reason: str = ""
+    """Only an error that the RPC lists has one."""
+
+    @property
+    def example(self) -> Schema:
+        """What it looks like."""
+        return {"code": self.code, "message": self.text, "details": [self.detail] if self.detail else []}
 
 
 def responses(contract: Contract, binding: Binding, shared: dict[str, Schema]) -> dict[str, Schema]:
@@ -42,21 +60,26 @@ def _causes(contract: Contract, binding: Binding) -> Iterator[_Cause]:
     for error in contract.policy(binding.method).errors:
         if error.code not in codes or not error.reason:
             raise ContractError(f"{binding.method.full_name}: an error without a code or a reason")
-        text = f"`{error.reason}`: {error.description}"
-        yield _Cause(codes[error.code][1].http_status, text, error.reason)
-    for name, code in codes.values():
+        status = codes[error.code][1].http_status
+        yield _Cause(status, error.code, error.description, error.reason, _error_info(error.reason), error.reason)
+    for number, (name, code) in codes.items():
         if code.common:
-            yield _Cause(code.http_status, f"`{name}`: {code.common}")
-    yield _Cause(401, "The header `Authorization` has a character that is not printable.")
-    yield _Cause(431, "The headers are longer than the gateway takes.")
+            detail = _BAD_REQUEST if number == _INVALID_ARGUMENT else _error_info(name)
+            yield _Cause(code.http_status, number, code.common, name, detail)
+    yield _Cause(401, _UNAUTHENTICATED, "The header `Authorization` has a character that is not printable.")
+    yield _Cause(431, _RESOURCE_EXHAUSTED, "The headers are longer than the gateway takes.")
     if binding.has_body:
-        yield _Cause(408, "The body did not come in time.")
-        yield _Cause(413, "The body is longer than the gateway takes.")
-        yield _Cause(415, "The body is not said to be `application/json`.")
+        yield _Cause(408, _DEADLINE_EXCEEDED, "The body did not come in time.")
+        yield _Cause(413, _RESOURCE_EXHAUSTED, "The body is longer than the gateway takes.")
+        yield _Cause(415, _INVALID_ARGUMENT, "The body is not said to be `application/json`.")
+
+
+def _error_info(reason: str) -> Schema:
+    return {"@type": f"{_TYPES}ErrorInfo", "reason": reason, "domain": "marketplace", "metadata": {}}
 
 
 def _response(causes: list[_Cause]) -> Schema:
-    texts = [cause.text for cause in causes]
+    texts = [f"`{cause.label}`: {cause.text}" if cause.label else cause.text for cause in causes]
     schema: Schema = {"$ref": f"{_PREFIX}/schemas/{_STATUS}"}
     reasons = sorted({cause.reason for cause in causes})
     if all(reasons):
@@ -64,8 +87,14 @@ def _response(causes: list[_Cause]) -> Schema:
         schema["properties"] = {"details": {"items": {"properties": {"reason": {"enum": reasons}}}}}
     return {
         "description": texts[0] if len(texts) == 1 else "\n".join(f"- {text}" for text in texts),
-        "content": {"application/json": {"schema": schema}},
+        "content": {"application/json": {"schema": schema, **_examples(causes)}},
     }
+
+
+def _examples(causes: list[_Cause]) -> Schema:
+    if len(causes) == 1:
+        return {"example": causes[0].example}
+    return {"examples": {cause.label or "Gateway": {"value": cause.example} for cause in causes}}
 
 
 def schemas() -> dict[str, Schema]:
@@ -95,7 +124,7 @@ def _closed(description: str, properties: Schema, optional: Schema | None = None
 
 
 def _detail(name: str, description: str, properties: Schema) -> Schema:
-    return _closed(description, {"@type": {"const": f"type.googleapis.com/google.rpc.{name}"}, **properties})
+    return _closed(description, {"@type": {"const": f"{_TYPES}{name}"}, **properties})
 
 
 _VIOLATION = _closed(

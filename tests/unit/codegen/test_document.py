@@ -352,3 +352,22 @@ def test_a_broken_rule_is_reported_as_the_gateway_prints_it() -> None:
     violation = {"field": "items[0].count", "description": "…", "reason": "uint32.lte", "localizedMessage": None}
     detail = {"@type": "type.googleapis.com/google.rpc.BadRequest", "fieldViolations": [violation]}
     assert OAS31Validator(schema).is_valid({"code": 3, "message": "…", "details": [detail]})
+
+
+def test_every_example_of_an_error_fits_its_schema() -> None:
+    found = _ours()
+    contents = [
+        value["application/json"]
+        for value in _inside(found)
+        if isinstance(value, dict) and {"example", "examples"} & value.get("application/json", {}).keys()
+    ]
+    examples = [
+        (content["schema"], example)
+        for content in contents
+        for example in [content.get("example"), *(each["value"] for each in content.get("examples", {}).values())]
+        if example is not None and "code" in example
+    ]
+
+    assert len(examples) > 20
+    for schema, example in examples:
+        OAS31Validator({**schema, "components": found["components"]}).validate(example)
