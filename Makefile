@@ -87,7 +87,7 @@ fmt: setup/generate ## Format Python, protos and Go
 	$(GO) fmt ./services/... ./bench/...
 
 .PHONY: lint
-lint: setup/generate ## Check style, complexity, layers and the contract
+lint: setup/generate bin/gateway ## Check style, complexity, layers and the contract
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check --quiet .
 	$(BIN)/complexipy --quiet --failed --max-complexity-allowed 12 services codegen
@@ -95,6 +95,7 @@ lint: setup/generate ## Check style, complexity, layers and the contract
 	$(BIN)/buf lint
 	$(BIN)/buf format --diff --exit-code api
 	$(GO) vet ./services/... ./bench/...
+	bin/gateway --check
 
 .PHONY: typecheck
 typecheck: setup/python ## Check the types, strictly

@@ -3,39 +3,13 @@ package main
 import (
 	"context"
 	"fmt"
-	"io"
 	"log/slog"
 	"net/http"
 	"runtime/debug"
-	"strings"
 	"time"
 
 	"google.golang.org/grpc/codes"
 )
-
-// newLog writes what the services write: the same fields, as JSON or as a line.
-func newLog(w io.Writer, format string) *slog.Logger {
-	layout := "15:04:05.000"
-	if format == "json" {
-		layout = time.RFC3339Nano
-	}
-	options := &slog.HandlerOptions{ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
-		switch a.Key {
-		case slog.TimeKey:
-			return slog.String(a.Key, a.Value.Time().UTC().Format(layout))
-		case slog.LevelKey:
-			return slog.String(a.Key, strings.ToLower(a.Value.String()))
-		case slog.MessageKey:
-			return slog.Attr{Key: "event", Value: a.Value}
-		}
-		return a
-	}}
-	var handler slog.Handler = slog.NewTextHandler(w, options)
-	if format == "json" {
-		handler = slog.NewJSONHandler(w, options)
-	}
-	return slog.New(handler).With("service", "gateway")
-}
 
 // recorder remembers the status of the answer.
 type recorder struct {

@@ -34,7 +34,7 @@ func BenchmarkTheGatewayBesidePlainGrpcGateway(b *testing.B) {
 			b.Fatal(err)
 		}
 	}
-	g, err := newGateway(c, said, newLog(&lines{}, "json"))
+	g, err := newGateway(c, said, newLog(&lines{}, "json", slog.LevelInfo))
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -3,8 +3,10 @@ package main
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -16,6 +18,7 @@ type config struct {
 	openAPIFile, uiDir string
 	corsOrigins        []string
 	logFormat          string
+	logLevel           slog.Level
 	exitWithParent     bool
 }
 
@@ -30,12 +33,13 @@ func readConfig(lookup func(string) (string, bool)) (config, error) {
 		openAPIFile: e.text("GATEWAY_OPENAPI_FILE", "gen/openapi/openapi.json"),
 		uiDir:       e.text("GATEWAY_UI_DIR", "swagger-ui"),
 		corsOrigins: e.origins("GATEWAY_CORS_ORIGINS"),
-		logFormat:   e.oneOf("GATEWAY_LOG_FORMAT", "console", "json"),
+		logFormat:   e.oneOf("GATEWAY_LOG_FORMAT", "console", "console", "json"),
+		logLevel:    levels[e.oneOf("GATEWAY_LOG_LEVEL", "info", "debug", "info", "warning", "error")],
 	}
 	for _, s := range services {
 		c.addresses[s.name] = e.address(s.variable, s.address, 1)
 	}
-	c.exitWithParent = e.oneOf("GATEWAY_EXIT_WITH_PARENT", "0", "1") == "1"
+	c.exitWithParent = e.oneOf("GATEWAY_EXIT_WITH_PARENT", "0", "0", "1") == "1"
 	return c, errors.Join(e.mistakes...)
 }
 
@@ -44,8 +48,8 @@ type environment struct {
 	mistakes []error
 }
 
-func (e *environment) mistake(name, format string, args ...any) {
-	e.mistakes = append(e.mistakes, fmt.Errorf(name+": "+format, args...))
+func (e *environment) mistake(name, value, format string, args ...any) {
+	e.mistakes = append(e.mistakes, fmt.Errorf("%s=%q: %s", name, value, fmt.Sprintf(format, args...)))
 }
 
 func (e *environment) text(name, byDefault string) string {
@@ -54,7 +58,7 @@ func (e *environment) text(name, byDefault string) string {
 		return byDefault
 	}
 	if value == "" {
-		e.mistake(name, "must not be empty")
+		e.mistake(name, value, "must not be empty")
 	}
 	return value
 }
@@ -64,24 +68,20 @@ func (e *environment) address(name, byDefault string, lowest int) string {
 	value := e.text(name, byDefault)
 	_, port, err := net.SplitHostPort(value)
 	if number, wrong := strconv.Atoi(port); value != "" && (err != nil || wrong != nil || number < lowest || number > 65535) {
-		e.mistake(name, "%q must be host:port with a port from %d to 65535", value, lowest)
+		e.mistake(name, value, "must be host:port with a port from %d to 65535", lowest)
 	}
 	return value
 }
 
-// oneOf takes one of the choices; the first is the default.
-func (e *environment) oneOf(name string, choices ...string) string {
+func (e *environment) oneOf(name, byDefault string, choices ...string) string {
 	value, set := e.lookup(name)
 	if !set {
-		return choices[0]
+		return byDefault
 	}
-	for _, choice := range choices {
-		if value == choice {
-			return value
-		}
+	if !slices.Contains(choices, value) {
+		e.mistake(name, value, "must be one of %s", strings.Join(choices, ", "))
 	}
-	e.mistake(name, "%q must be one of %s", value, strings.Join(choices, ", "))
-	return choices[0]
+	return value
 }
 
 // origins takes exact origins. Neither * nor null is one: both stand for pages
@@ -95,7 +95,7 @@ func (e *environment) origins(name string) []string {
 		}
 		u, err := url.Parse(origin)
 		if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" || u.Scheme+"://"+u.Host != origin {
-			e.mistake(name, "%q must be an origin such as http://localhost:3000", origin)
+			e.mistake(name, origin, "must be an origin such as http://localhost:3000")
 		}
 		origins = append(origins, origin)
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"log/slog"
 	"strings"
 	"testing"
 )
@@ -20,15 +21,15 @@ func TestEverySettingHasADefault(t *testing.T) {
 	c, err := readConfig(environ())
 	if err != nil || c.listen != "127.0.0.1:8080" || c.sideListen != "127.0.0.1:9105" || c.addresses["notifier"] != "127.0.0.1:50054" ||
 		c.openAPIFile != "gen/openapi/openapi.json" || c.uiDir != "swagger-ui" || c.corsOrigins != nil || c.logFormat != "console" ||
-		c.exitWithParent {
+		c.logLevel != slog.LevelInfo || c.exitWithParent {
 		t.Errorf("%+v %v", c, err)
 	}
 }
 
 func TestEverySettingCanBeSet(t *testing.T) {
 	c, err := readConfig(environ("GATEWAY_LISTEN=:0", "GATEWAY_LOMS_ADDRESS=loms:1", "GATEWAY_CORS_ORIGINS=http://a, https://b:8443",
-		"GATEWAY_LOG_FORMAT=json", "GATEWAY_EXIT_WITH_PARENT=1", "GATEWAY_UI_DIR=x"))
-	if err != nil || c.listen != ":0" || c.addresses["loms"] != "loms:1" || c.logFormat != "json" || !c.exitWithParent ||
+		"GATEWAY_LOG_FORMAT=json", "GATEWAY_LOG_LEVEL=warning", "GATEWAY_EXIT_WITH_PARENT=1", "GATEWAY_UI_DIR=x"))
+	if err != nil || c.listen != ":0" || c.addresses["loms"] != "loms:1" || c.logFormat != "json" || c.logLevel != slog.LevelWarn || !c.exitWithParent ||
 		c.uiDir != "x" || strings.Join(c.corsOrigins, " ") != "http://a https://b:8443" {
 		t.Errorf("%+v %v", c, err)
 	}
@@ -36,15 +37,15 @@ func TestEverySettingCanBeSet(t *testing.T) {
 
 func TestEveryMistakeIsListed(t *testing.T) {
 	_, err := readConfig(environ("GATEWAY_LISTEN=8080", "GATEWAY_SIDE_LISTEN=:x", "GATEWAY_CART_ADDRESS=cart:0",
-		"GATEWAY_LOMS_ADDRESS=", "GATEWAY_CORS_ORIGINS=*,null,http://a/b,http://ok", "GATEWAY_LOG_FORMAT=xml",
+		"GATEWAY_LOMS_ADDRESS=", "GATEWAY_CORS_ORIGINS=*,null,http://a/b,http://ok", "GATEWAY_LOG_FORMAT=xml", "GATEWAY_LOG_LEVEL=INFO",
 		"GATEWAY_EXIT_WITH_PARENT=yes", "GATEWAY_OPENAPI_FILE="))
 	var names []string
 	for line := range strings.SplitSeq(err.Error(), "\n") {
-		name, _, _ := strings.Cut(line, ":")
+		name, _, _ := strings.Cut(line, "=")
 		names = append(names, strings.TrimPrefix(name, "GATEWAY_"))
 	}
-	want := "LISTEN SIDE_LISTEN OPENAPI_FILE CORS_ORIGINS CORS_ORIGINS CORS_ORIGINS LOG_FORMAT CART_ADDRESS LOMS_ADDRESS EXIT_WITH_PARENT"
-	if strings.Join(names, " ") != want {
+	want := "LISTEN SIDE_LISTEN OPENAPI_FILE CORS_ORIGINS CORS_ORIGINS CORS_ORIGINS LOG_FORMAT LOG_LEVEL CART_ADDRESS LOMS_ADDRESS EXIT_WITH_PARENT"
+	if strings.Join(names, " ") != want || !strings.Contains(err.Error(), `GATEWAY_LOG_LEVEL="INFO": must be one of debug, info, warning, error`) {
 		t.Error(err)
 	}
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -93,23 +94,70 @@ func everything(t testing.TB, message protoreflect.Name) protoreflect.MessageDes
 	return file.Messages().ByName(message)
 }
 
+// These are examples: an RPC that is added to the contract is none of them.
 func TestTheContractSaysRoutesAndPolicies(t *testing.T) {
 	c, err := contractOfServices()
 	if err != nil {
 		t.Fatal(err)
 	}
-	routes := 0
+	for _, want := range []struct {
+		method      string
+		success     int
+		deadline    time.Duration
+		idempotency bool
+	}{
+		{"/marketplace.cart.v1.CartService/Clear", 204, 5 * time.Second, false},
+		{"/marketplace.cart.v1.CartService/Checkout", 200, 15 * time.Second, true},
+		{"/marketplace.loms.v1.LomsService/OrderCreate", 200, 5 * time.Second, true},
+		{"/marketplace.product.v1.ProductService/GetProduct", 200, 5 * time.Second, false},
+	} {
+		p := c.policies[want.method]
+		if p == nil || p.success != want.success || p.deadline != want.deadline || p.requestID != nil != want.idempotency {
+			t.Errorf("the .proto says %+v, and the contract has %+v", want, p)
+		}
+	}
+	for method, p := range c.policies {
+		if p.longest > c.longest {
+			t.Errorf("%s may take %s, and the longest call that the contract knows %s", method, p.longest, c.longest)
+		}
+	}
+	for request, want := range map[string]string{
+		"GET /order/info": "/order/info", "GET /product/1": "/product/{sku}", "POST /user/1/cart/2": "/user/{user_id}/cart/{sku}",
+		"POST /cart/checkout": "/cart/checkout", "POST /checkout/1": "/checkout/{user_id}",
+	} {
+		method, path, _ := strings.Cut(request, " ")
+		if got, _, _ := c.routes.find(method, path); got == nil || got.template != want {
+			t.Errorf("%s should lead to %s, and leads to %+v", request, want, got)
+		}
+	}
+}
+
+func TestEveryRPCHasAPolicyAndARouteForEachOfItsPaths(t *testing.T) {
+	c, err := contractOfServices()
+	if err != nil {
+		t.Fatal(err)
+	}
+	routes := map[string]bool{}
 	for _, list := range c.routes {
-		routes += len(list)
+		for _, r := range list {
+			routes[r.method+" "+r.template] = true
+		}
 	}
-	if routes != 14 || len(c.policies) != 13 || c.longest != 30*time.Second {
-		t.Error(routes, len(c.policies), c.longest)
-	}
-	if p := c.policies["/marketplace.cart.v1.CartService/Clear"]; p.success != 204 || p.deadline != 5*time.Second || p.requestID != nil {
-		t.Error(p)
-	}
-	if p := c.policies["/marketplace.cart.v1.CartService/Checkout"]; p.success != 200 || p.deadline != 15*time.Second || p.requestID == nil {
-		t.Error(p)
+	for _, s := range services {
+		for method := range methods(s.file) {
+			if c.policies[fmt.Sprintf("/%s/%s", method.Parent().FullName(), method.Name())] == nil {
+				t.Errorf("the policy of %s is lost", method.FullName())
+			}
+			rule := proto.GetExtension(method.Options(), annotations.E_Http).(*annotations.HttpRule)
+			for _, r := range append(rule.GetAdditionalBindings(), rule) {
+				for verb, path := range map[string]string{"GET": r.GetGet(), "POST": r.GetPost(), "PUT": r.GetPut(),
+					"PATCH": r.GetPatch(), "DELETE": r.GetDelete()} {
+					if path != "" && !routes[verb+" "+path] {
+						t.Errorf("%s: its route %s %s is lost", method.FullName(), verb, path)
+					}
+				}
+			}
+		}
 	}
 }
 

@@ -230,3 +230,29 @@ func TestTheEdgeTakesOnlyJSON(t *testing.T) {
 		}
 	})
 }
+
+func TestTheEdgeSaysWhatToWriteInstead(t *testing.T) {
+	g := start(t, newUpstream(t).address)
+	for _, c := range []struct{ promise, method, path, body, want string }{
+		{"of a field in the spelling of the .proto", "POST", "/order/pay", `{"order_id":1}`,
+			"order_id: there is no such field: in JSON its name is orderId"},
+		{"of a nested one", "POST", "/order/create", `{"requestId":"x","items":[{"sku":1},{"sku":2,"user_id":1}]}`,
+			"items[1].user_id: there is no such field"},
+		{"of a field that nobody has", "POST", "/order/pay", `{"userId":1}`, "userId: there is no such field"},
+		{"of a field in the path", "POST", "/user/1/cart/2", `{"userId":1}`,
+			"userId: there is no such field in the body: the path holds it"},
+		{"of a field in the path in the spelling of the .proto", "POST", "/user/1/cart/2", `{"user_id":1}`,
+			"user_id: there is no such field in the body: the path holds it"},
+		{"of a parameter in the spelling of the .proto", "GET", "/order/info?order_id=1", "",
+			"order_id: there is no such parameter: its name is orderId"},
+		{"of a parameter that nobody has", "GET", "/order/info?user_id=1", "", "user_id: there is no such parameter"},
+		{"of text behind the value", "POST", "/order/pay", `{"orderId":1} trailing`,
+			"unexpected text after the JSON value, at byte 14"},
+	} {
+		t.Run(c.promise, func(t *testing.T) {
+			if got := g.ask(t, c.method, c.path, c.body); got.StatusCode != 400 || got.status.Message != c.want {
+				t.Error(got.StatusCode, got.text)
+			}
+		})
+	}
+}

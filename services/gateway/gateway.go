@@ -18,7 +18,6 @@ type gateway struct {
 	longest      time.Duration
 }
 
-// newGateway does all that can fail before a port is taken.
 func newGateway(c config, said *contract, log *slog.Logger) (*gateway, error) {
 	handlers, err := readPages(c.uiDir, c.openAPIFile)
 	if err != nil {

@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"os"
@@ -63,7 +64,7 @@ func start(t testing.TB, address string, change ...func(*setup)) *started {
 		t.Fatal(err)
 	}
 	log := &lines{}
-	s := &setup{config{addresses: map[string]string{}}, said, newServer(nil, time.Minute, newLog(log, "json"))}
+	s := &setup{config{addresses: map[string]string{}}, said, newServer(nil, time.Minute, newLog(log, "json", slog.LevelInfo))}
 	for _, service := range services {
 		s.addresses[service.name] = address
 	}
@@ -71,7 +72,7 @@ func start(t testing.TB, address string, change ...func(*setup)) *started {
 	for _, f := range change {
 		f(s)
 	}
-	g, err := newGateway(s.config, s.contract, newLog(log, "json"))
+	g, err := newGateway(s.config, s.contract, newLog(log, "json", slog.LevelInfo))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -17,7 +17,7 @@ func checkJSON(text []byte, of protoreflect.MessageDescriptor, bound map[protore
 		return
 	}
 	if c.message(of, bound) && (c.next() != 0 || c.at < len(text)) {
-		c.fail("json.trailing_data", "the body goes on behind its JSON value at byte %d", c.at)
+		c.fail("json.trailing_data", "unexpected text after the JSON value, at byte %d", c.at)
 	}
 }
 

@@ -52,6 +52,20 @@ func TestPlacesAreThoseOfTheServices(t *testing.T) {
 	}
 }
 
+func TestANestedFieldInTheSpellingOfTheProtoIsNamed(t *testing.T) {
+	var found violations
+	checkJSON([]byte(`{"children":[{},{"child":{"a_bool":true,"some_int32":[1]}}]}`), everything(t, "Request"), nil, &found)
+	var all []string
+	for _, v := range found {
+		all = append(all, v.GetField()+" "+v.GetReason()+" "+v.GetDescription())
+	}
+	want := "children[1].child.a_bool json.unknown_field there is no such field: in JSON its name is aBool, " +
+		"children[1].child.some_int32 json.unknown_field there is no such field: in JSON its name is someInt32"
+	if got := strings.Join(all, ", "); got != want {
+		t.Error(got)
+	}
+}
+
 func BenchmarkTheCheckBesideProtojson(b *testing.B) {
 	of := everything(b, "Checked")
 	body := []byte(`{"aInt64":"1","children":[` + strings.Repeat(`{"aUint32":1148162,"someUint32":[1,2]},`, 19) + `{}]}`)

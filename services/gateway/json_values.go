@@ -21,12 +21,19 @@ func (c *jsonCheck) message(of protoreflect.MessageDescriptor, bound map[protore
 	seen := make([]bool, fields.Len())
 	return c.members(func(key string) bool {
 		field := fields.ByJSONName(key)
+		meant := field
+		if field == nil {
+			meant = fields.ByName(protoreflect.Name(key))
+		}
 		switch {
-		case field == nil:
+		case meant == nil:
 			c.found.add(c.place(key), "json.unknown_field", "there is no such field")
 			return c.skip()
-		case bound[field.Name()]:
+		case bound[meant.Name()]:
 			c.found.add(c.place(key), "json.unknown_field", "there is no such field in the body: the path holds it")
+			return c.skip()
+		case field == nil: // the spelling of the .proto
+			c.found.add(c.place(key), "json.unknown_field", "there is no such field: in JSON its name is "+meant.JSONName())
 			return c.skip()
 		case seen[field.Index()]:
 			c.found.add(c.place(string(field.Name())), "json.duplicate_key", "must not be given twice")

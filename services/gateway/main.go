@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 	"time"
 )
@@ -19,41 +20,71 @@ import (
 // grace is the time that running requests get when the gateway stops.
 const grace = 2 * time.Second
 
+const usage = `usage: gateway [--check]
+
+  --check   say whether the contract can be served, and end
+
+Everything else is said in the environment.
+`
+
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
 	defer stop()
-	os.Exit(run(ctx, os.LookupEnv, os.Stdin, os.Stdout, os.Stderr))
+	p := program{os.Args[1:], os.LookupEnv, os.Stdin, os.Stdout, os.Stderr, contractOfServices}
+	os.Exit(p.run(ctx))
 }
 
-// run gives the exit code: 2 for a wrong configuration, 1 for a start that failed.
-func run(ctx context.Context, lookup func(string) (string, bool), stdin io.Reader, stdout, stderr io.Writer) int {
-	c, err := readConfig(lookup)
-	if err != nil {
-		fmt.Fprintln(stderr, err)
-		return 2
+// program is what the process gets from outside, and its contract.
+type program struct {
+	arguments      []string
+	lookup         func(string) (string, bool)
+	stdin          io.Reader
+	stdout, stderr io.Writer
+	contract       func() (*contract, error)
+}
+
+// run gives the exit code: 2 when there is something to mend before a start can
+// succeed, 1 when the gateway fails later.
+func (p *program) run(ctx context.Context) int {
+	switch strings.Join(p.arguments, " ") {
+	case "":
+		return p.start(ctx)
+	case "--check":
+		_, err := p.contract()
+		return p.mend("the contract cannot be served", err)
 	}
-	log := newLog(stdout, c.logFormat)
-	said, err := contractOfServices()
-	if err != nil {
-		fmt.Fprintf(stderr, "the contract cannot be served:\n%v\n", err)
-		return 1
+	fmt.Fprint(p.stderr, usage)
+	return 2
+}
+
+// mend says what has to be mended, if anything, as the services do.
+func (p *program) mend(what string, err error) int {
+	if err == nil {
+		return 0
 	}
-	g, err := newGateway(c, said, log)
-	if err != nil {
-		fmt.Fprintln(stderr, err)
-		return 1
+	space := " "
+	if strings.Contains(err.Error(), "\n") {
+		space = "\n"
 	}
-	public, errPublic := listen("GATEWAY_LISTEN", c.listen)
-	side, errSide := listen("GATEWAY_SIDE_LISTEN", c.sideListen)
-	if err := errors.Join(errPublic, errSide); err != nil {
-		fmt.Fprintln(stderr, err)
-		return 1
+	fmt.Fprintf(p.stderr, "%s:%s%v\n", what, space, err)
+	return 2
+}
+
+func (p *program) start(ctx context.Context) int {
+	c, err := readConfig(p.lookup)
+	if err != nil {
+		return p.mend("cannot start", err)
+	}
+	log := newLog(p.stdout, c.logFormat, c.logLevel)
+	g, public, side, err := p.prepare(c, log)
+	if err != nil {
+		return p.mend("cannot start", err)
 	}
 	if c.exitWithParent {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithCancel(ctx)
 		// Only the parent holds the other end, so its death, of whatever kind, ends it.
-		go func() { _, _ = io.Copy(io.Discard, stdin); cancel() }()
+		go func() { _, _ = io.Copy(io.Discard, p.stdin); cancel() }()
 	}
 	log.Info("the gateway listens", "url", "http://"+public.Addr().String(), "side", side.Addr().String())
 	if err := g.serve(ctx, log, public, side); err != nil {
@@ -64,15 +95,21 @@ func run(ctx context.Context, lookup func(string) (string, bool), stdin io.Reade
 	return 0
 }
 
+// prepare tries all that can fail, so that one start shows all there is to mend.
+func (p *program) prepare(c config, log *slog.Logger) (g *gateway, public, side net.Listener, err error) {
+	said, err := p.contract()
+	if err == nil {
+		g, err = newGateway(c, said, log)
+	}
+	public, errPublic := listen("GATEWAY_LISTEN", c.listen)
+	side, errSide := listen("GATEWAY_SIDE_LISTEN", c.sideListen)
+	return g, public, side, errors.Join(err, errPublic, errSide)
+}
+
 func listen(variable, address string) (net.Listener, error) {
 	listener, err := net.Listen("tcp", address)
-	switch {
-	case errors.Is(err, syscall.EADDRINUSE):
-		_, port, _ := net.SplitHostPort(address)
-		return nil, fmt.Errorf("%s: port %s is taken: stop what listens on %s, or set %s to another address",
-			variable, port, address, variable)
-	case err != nil:
-		return nil, fmt.Errorf("%s: %w", variable, err)
+	if err != nil {
+		return nil, fmt.Errorf("%s is taken or not ours: stop what listens there or set %s", address, variable)
 	}
 	return listener, nil
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"io"
 	"net"
 	"net/http"
@@ -32,7 +33,8 @@ func runProgram(t *testing.T, stdin io.Reader, settings ...string) *running {
 	uiDir, openAPIFile := files(t)
 	settings = append(settings, "GATEWAY_LISTEN=127.0.0.1:0", "GATEWAY_SIDE_LISTEN=127.0.0.1:0", "GATEWAY_LOG_FORMAT=json",
 		"GATEWAY_UI_DIR="+uiDir, "GATEWAY_OPENAPI_FILE="+openAPIFile)
-	go func() { r.code <- run(ctx, environ(settings...), stdin, r.stdout, r.stderr) }()
+	p := program{lookup: environ(settings...), stdin: stdin, stdout: r.stdout, stderr: r.stderr, contract: contractOfServices}
+	go func() { r.code <- p.run(ctx) }()
 	return r
 }
 
@@ -130,28 +132,74 @@ func TestAStartThatFailsSaysWhatToDo(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer taken.Close()
-	_, port, _ := net.SplitHostPort(taken.Addr().String())
+	address := taken.Addr().String()
 	uiDir, _ := files(t)
-	if err := os.Remove(filepath.Join(uiDir, pages["/swagger-ui.css"].file)); err != nil {
+	missing := filepath.Join(uiDir, pages["/swagger-ui.css"].file)
+	if err := os.Remove(missing); err != nil {
 		t.Fatal(err)
 	}
-	for promise, c := range map[string]struct {
-		setting string
-		code    int
-		want    string
+	for _, c := range []struct {
+		promise  string
+		settings []string
+		want     string
 	}{
-		"of a wrong value":      {"GATEWAY_LOG_FORMAT=xml", 2, `GATEWAY_LOG_FORMAT: "xml" must be one of console, json` + "\n"},
-		"of a taken port":       {"GATEWAY_LISTEN=127.0.0.1:" + port, 1, "GATEWAY_LISTEN: port " + port + " is taken: stop what listens on"},
-		"of a taken side port":  {"GATEWAY_SIDE_LISTEN=127.0.0.1:" + port, 1, "or set GATEWAY_SIDE_LISTEN to another address"},
-		"of no OpenAPI file":    {"GATEWAY_OPENAPI_FILE=nowhere.json", 1, "nowhere.json cannot be read: run `make setup`"},
-		"of a missing UI":       {"GATEWAY_UI_DIR=" + uiDir, 1, "swagger-ui.css cannot be read: run `make setup`"},
-		"of an address unknown": {"GATEWAY_LISTEN=203.0.113.1:1", 1, "GATEWAY_LISTEN: listen tcp"},
+		{"of a wrong value", []string{"GATEWAY_LOG_FORMAT=xml"}, `cannot start: GATEWAY_LOG_FORMAT="xml": must be one of console, json`},
+		{"of a taken port", []string{"GATEWAY_LISTEN=" + address},
+			"cannot start: " + address + " is taken or not ours: stop what listens there or set GATEWAY_LISTEN"},
+		{"of a taken side port", []string{"GATEWAY_SIDE_LISTEN=" + address},
+			"cannot start: " + address + " is taken or not ours: stop what listens there or set GATEWAY_SIDE_LISTEN"},
+		{"of an address of others", []string{"GATEWAY_LISTEN=203.0.113.1:1"},
+			"cannot start: 203.0.113.1:1 is taken or not ours: stop what listens there or set GATEWAY_LISTEN"},
+		{"of no OpenAPI file", []string{"GATEWAY_OPENAPI_FILE=nowhere.json"},
+			"cannot start: nowhere.json cannot be read: run `make generate` or set GATEWAY_OPENAPI_FILE"},
+		{"of a missing page", []string{"GATEWAY_UI_DIR=" + uiDir},
+			"cannot start: " + missing + " cannot be read: run `make setup` or set GATEWAY_UI_DIR"},
+		{"of a missing UI, once", []string{"GATEWAY_UI_DIR=nowhere"},
+			"cannot start: nowhere/index.html cannot be read: run `make setup` or set GATEWAY_UI_DIR"},
+		{"of two wrong values", []string{"GATEWAY_LOG_LEVEL=", "GATEWAY_CART_ADDRESS=cart"},
+			"cannot start:\n" + `GATEWAY_LOG_LEVEL="": must be one of debug, info, warning, error` +
+				"\n" + `GATEWAY_CART_ADDRESS="cart": must be host:port with a port from 1 to 65535`},
+		{"of all that is wrong elsewhere",
+			[]string{"GATEWAY_UI_DIR=nowhere", "GATEWAY_OPENAPI_FILE=nowhere", "GATEWAY_LISTEN=" + address, "GATEWAY_SIDE_LISTEN=" + address},
+			"cannot start:\n" +
+				"nowhere cannot be read: run `make generate` or set GATEWAY_OPENAPI_FILE\n" +
+				"nowhere/index.html cannot be read: run `make setup` or set GATEWAY_UI_DIR\n" +
+				address + " is taken or not ours: stop what listens there or set GATEWAY_LISTEN\n" +
+				address + " is taken or not ours: stop what listens there or set GATEWAY_SIDE_LISTEN"},
 	} {
-		t.Run(promise, func(t *testing.T) {
-			r := runProgram(t, nil, c.setting)
-			r.ends(t, c.code)
-			if got := r.stderr.String(); !strings.Contains(got, c.want) || strings.Count(got, "\n") != 1 {
-				t.Error(got)
+		t.Run(c.promise, func(t *testing.T) {
+			r := runProgram(t, nil, c.settings...)
+			r.ends(t, 2)
+			if got := r.stderr.String(); got != c.want+"\n" || r.stdout.String() != "" {
+				t.Error(got, r.stdout)
+			}
+		})
+	}
+}
+
+func TestAContractThatCannotBeServedIsFoundBeforeTheStart(t *testing.T) {
+	wrong := func() (*contract, error) { return nil, errors.New("a.B.C: it has no policy\na.B.D: likewise") }
+	for _, c := range []struct {
+		promise   string
+		arguments []string
+		contract  func() (*contract, error)
+		code      int
+		stderr    string
+	}{
+		{"and one that can be passes the check", []string{"--check"}, contractOfServices, 0, ""},
+		{"by the check", []string{"--check"}, wrong, 2, "the contract cannot be served:\na.B.C: it has no policy\na.B.D: likewise\n"},
+		{"by the start at the latest", nil, wrong, 2, "cannot start:\na.B.C: it has no policy\na.B.D: likewise\n"},
+		{"but not by a check that is misspelt", []string{"--chekc"}, contractOfServices, 2, usage},
+		{"nor by a check of something", []string{"--check", "api"}, contractOfServices, 2, usage},
+	} {
+		t.Run(c.promise, func(t *testing.T) {
+			uiDir, openAPIFile := files(t)
+			var stdout, stderr lines
+			p := program{stdout: &stdout, stderr: &stderr, contract: c.contract, arguments: c.arguments,
+				lookup: environ("GATEWAY_LISTEN=127.0.0.1:0", "GATEWAY_SIDE_LISTEN=127.0.0.1:0", "GATEWAY_UI_DIR="+uiDir,
+					"GATEWAY_OPENAPI_FILE="+openAPIFile)}
+			if code := p.run(context.Background()); code != c.code || stderr.String() != c.stderr || stdout.String() != "" {
+				t.Error(code, stderr.String(), stdout.String())
 			}
 		})
 	}

@@ -37,7 +37,7 @@ func (r *route) checkQuery(query string, found *violations) {
 		case wrongName != nil || !utf8.ValidString(name):
 			found.add("", "query.syntax", "the query has a parameter whose name is badly escaped")
 		case field == nil:
-			found.add(name, "query.unknown", "there is no such parameter")
+			found.add(name, "query.unknown", "there is no such parameter"+r.hint(name))
 		case wrongValue != nil:
 			found.add(string(field.Name()), "query.syntax", "must be properly escaped")
 		case seen[name] && !field.IsList():
@@ -50,6 +50,16 @@ func (r *route) checkQuery(query string, found *violations) {
 		}
 		seen[name] = true
 	}
+}
+
+// hint helps who writes a parameter in the spelling of the .proto.
+func (r *route) hint(name string) string {
+	for correct, field := range r.query {
+		if string(field.Name()) == name {
+			return ": its name is " + correct
+		}
+	}
+	return ""
 }
 
 // checkText checks a value of a path or a query.

@@ -4,10 +4,13 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 )
 
@@ -41,7 +44,7 @@ type asset struct {
 func readAsset(file, contentType string) (asset, error) {
 	content, err := os.ReadFile(file)
 	if err != nil {
-		return asset{}, fmt.Errorf("%s cannot be read: run `make setup`", file)
+		return asset{}, fmt.Errorf("%s cannot be read", file)
 	}
 	sum := sha256.Sum256(content)
 	return asset{content, contentType, `"` + hex.EncodeToString(sum[:16]) + `"`}, nil
@@ -58,20 +61,23 @@ func (a asset) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(a.content))
 }
 
-// readPages gives the handlers of Swagger UI and of the OpenAPI document.
+// readPages gives the handlers of Swagger UI and of the OpenAPI document. When
+// pages are missing, the first of them is enough to know.
 func readPages(uiDir, openAPIFile string) (map[string]http.Handler, error) {
 	handlers := map[string]http.Handler{}
-	document, err := readAsset(openAPIFile, "application/json")
-	if err != nil {
-		return nil, err
+	document, errDocument := readAsset(openAPIFile, "application/json")
+	if errDocument != nil {
+		errDocument = fmt.Errorf("%w: run `make generate` or set GATEWAY_OPENAPI_FILE", errDocument)
 	}
 	handlers["/openapi.json"] = document
-	for path, page := range pages {
-		if handlers[path], err = readAsset(filepath.Join(uiDir, page.file), page.contentType); err != nil {
-			return nil, err
+	for _, path := range slices.Sorted(maps.Keys(pages)) {
+		page, err := readAsset(filepath.Join(uiDir, pages[path].file), pages[path].contentType)
+		if err != nil {
+			return nil, errors.Join(errDocument, fmt.Errorf("%w: run `make setup` or set GATEWAY_UI_DIR", err))
 		}
+		handlers[path] = page
 	}
-	return handlers, nil
+	return handlers, errDocument
 }
 
 // fixed serves the paths that are not of the contract, and gives the rest to next.
