@@ -16,6 +16,11 @@ PY := $(BIN)/python
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 say = @printf '\033[1m==>\033[0m %s\n'
 
+# What the user may say: memory or postgres; of which service a new migration is, and its name.
+STORAGE ?= memory
+SERVICE ?=
+NAME ?=
+
 services := cart loms product notifier
 
 ##@ Start
@@ -25,8 +30,8 @@ help: ## Print the targets
 	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-z\/-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: run
-run: setup/run ## Run the marketplace in memory, with Swagger UI on http://127.0.0.1:8080
-	@exec $(PY) -m services --gateway bin/gateway
+run: setup/run ## Run the marketplace, with Swagger UI on http://127.0.0.1:8080 (STORAGE=postgres keeps the data)
+	@exec env MARKETPLACE_STORAGE=$(STORAGE) $(PY) -m services --gateway bin/gateway
 
 .PHONY: $(services:%=run/%)
 $(services:%=run/%): run/%: setup/python
@@ -73,6 +78,16 @@ breaking: setup/python ## Fail if a change of api/ breaks a user of the baseline
 .PHONY: baseline
 baseline: setup/python ## Make api/ as it is now the baseline of `make breaking`
 	$(BIN)/buf build api --exclude-source-info -o $(BASELINE)
+
+##@ Database
+
+.PHONY: migrate
+migrate: setup/python ## Apply the migrations that are new to the databases in the environment
+	@$(PY) -m services.migrate up
+
+.PHONY: migration
+migration: setup/python ## Begin a migration: make migration SERVICE=loms NAME=add_discounts
+	@$(PY) -m services.migrate new "$(SERVICE)" "$(NAME)"
 
 ##@ Quality
 

@@ -6,10 +6,11 @@ import os
 import sys
 from collections.abc import AsyncIterator
 from contextlib import ExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TypeVar, cast
+from typing import Literal, TypeVar, cast
 
+from pydantic import Field, SecretStr
 from pydantic_settings import SettingsConfigDict
 
 from services.cart.__main__ import CartSettings, cart
@@ -17,12 +18,22 @@ from services.chassis.bus import InProcessTopic
 from services.chassis.lifecycle import run_to_exit, stop_on_signal
 from services.chassis.listening import listener
 from services.chassis.log import Format, configure_logging, get_logger
-from services.chassis.settings import Address, ServiceSettings, Settings, StartError, load
+from services.chassis.settings import (
+    HIGHEST_PORT,
+    Address,
+    DatabaseSettings,
+    ServiceSettings,
+    Settings,
+    StartError,
+    load,
+)
+from services.embedded_postgres import embedded_postgres
 from services.loms.__main__ import LomsSettings, loms
 from services.notifier.__main__ import NotifierSettings, notifier
 from services.product.__main__ import ProductSettings, product
 
 S = TypeVar("S", bound=Settings)
+D = TypeVar("D", bound=DatabaseSettings)
 
 GATEWAY_STOP_SECONDS = 2.5
 POLL_SECONDS = 0.02
@@ -33,15 +44,25 @@ READY = """
   health       http://{listen}/healthz
   token        {token} (for Product: press Authorize in Swagger UI)
 
-  Access is off, but for the token of Product. The data live as long as this process. Ctrl-C stops it.
+  Access is off, but for the token of Product. {lifetime} Ctrl-C stops it.
 
 """
+
+
+LIFETIMES = {
+    "memory": "The data live as long as this process.",
+    "postgres": "The data are still there at the next start.",
+}
 
 
 class MarketplaceSettings(Settings):
     model_config = SettingsConfigDict(env_prefix="MARKETPLACE_")
 
     log_format: Format = "console"
+    storage: Literal["memory", "postgres"] = "memory"
+    """Where the data live: with postgres in an embedded PostgreSQL, which outlives the process."""
+    postgres_folder: Path = Path(".data/postgres")
+    postgres_port: int = Field(default=5441, ge=1, le=HIGHEST_PORT)
 
 
 class GatewaySettings(Settings):
@@ -112,11 +133,31 @@ async def run(gateway_program: Path | None) -> int:
     settings = load_all()
     configure_logging(settings.marketplace.log_level, settings.marketplace.log_format)
     check_ports(settings, with_gateway=gateway_program is not None)
-    async with marketplace(settings) as addresses:
+    async with with_storage(settings) as stored, marketplace(stored) as addresses:
         if gateway_program is None:
             await stop.wait()
             return 0
         return await run_gateway(gateway_program, settings, addresses, stop)
+
+
+@asynccontextmanager
+async def with_storage(settings: AllSettings) -> AsyncIterator[AllSettings]:
+    """The settings, with those of the databases if the services share the embedded PostgreSQL."""
+    if settings.marketplace.storage == "memory":
+        yield settings
+        return
+    folder, port = settings.marketplace.postgres_folder, settings.marketplace.postgres_port
+    async with embedded_postgres(folder, port, port_setting=settings.marketplace.variable("postgres_port")) as embedded:
+
+        def stored(service: D) -> D:
+            urls = embedded.databases[service.service]
+            url, direct_url = SecretStr(urls.url), SecretStr(urls.direct_url)
+            update = {"storage": "postgres", "database_url": url, "database_direct_url": direct_url}
+            return service.model_copy(update=update)
+
+        yield replace(
+            settings, cart=stored(settings.cart), loms=stored(settings.loms), notifier=stored(settings.notifier)
+        )
 
 
 @asynccontextmanager
@@ -185,7 +226,7 @@ async def announce(settings: AllSettings) -> None:
             continue
         writer.close()
         token = settings.product.token.get_secret_value()
-        sys.stdout.write(READY.format(listen=listen, token=token))
+        sys.stdout.write(READY.format(listen=listen, token=token, lifetime=LIFETIMES[settings.marketplace.storage]))
         sys.stdout.flush()
         return
 

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import ClassVar
 
 from marketplace.cart.v1 import cart_pb2_grpc as pb_grpc
@@ -12,20 +13,23 @@ from pydantic_settings import SettingsConfigDict
 
 from services.cart.clients import LomsClient, ProductClient
 from services.cart.memory import MemoryStorage
+from services.cart.postgres import PostgresStorage
 from services.cart.servicer import CartServicer
 from services.cart.usecases import Carts
 from services.chassis.background import background, every
 from services.chassis.client import channel
 from services.chassis.clock import Clock, utc_now
 from services.chassis.lifecycle import main
-from services.chassis.log import get_logger
+from services.chassis.log import Logger, get_logger
+from services.chassis.migrations import migrated_database
 from services.chassis.server import servicer, serving
-from services.chassis.settings import Address, ServiceSettings
+from services.chassis.settings import Address, DatabaseSettings
 
+MIGRATIONS = Path(__file__).parents[2] / "sql" / "cart" / "migrations"
 FORGET_INTERVAL_SECONDS = 60
 
 
-class CartSettings(ServiceSettings):
+class CartSettings(DatabaseSettings):
     model_config = SettingsConfigDict(env_prefix="CART_")
     service: ClassVar[str] = "cart"
 
@@ -40,15 +44,26 @@ class CartSettings(ServiceSettings):
 
 
 @asynccontextmanager
+async def storage_of(settings: CartSettings, log: Logger) -> AsyncIterator[MemoryStorage | PostgresStorage]:
+    """Where carts live."""
+    if settings.storage == "memory":
+        yield MemoryStorage()
+        return
+    async with migrated_database(settings, MIGRATIONS, log) as database:
+        yield PostgresStorage(database)
+
+
+@asynccontextmanager
 async def cart(settings: CartSettings, clock: Clock = utc_now) -> AsyncIterator[int]:
     """Serves the cart; gives the port."""
     log = get_logger(settings.service)
     async with (
+        storage_of(settings, log) as storage,
         channel(settings.loms_address, "loms") as loms,
         channel(settings.product_address, "product", settings.product_token.get_secret_value()) as product,
     ):
         carts = Carts(
-            MemoryStorage(),
+            storage,
             ProductClient(product_pb2_grpc.ProductServiceStub(product)),
             LomsClient(loms_pb2_grpc.LomsServiceStub(loms)),
             clock,

@@ -1,13 +1,15 @@
 """Settings: typed, frozen, read once from the environment."""
 
 import sys
-from typing import Annotated, ClassVar, TypeVar
+from typing import Annotated, ClassVar, Literal, TypeVar
 
-from pydantic import AfterValidator, Field, ValidationError
+from pydantic import AfterValidator, Field, SecretStr, ValidationError
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from services.chassis.log import Format, Level
+
+HIGHEST_PORT = 65535
 
 
 def _port_exists(address: str) -> str:
@@ -15,8 +17,6 @@ def _port_exists(address: str) -> str:
         raise ValueError(f"the port is above {HIGHEST_PORT}")
     return address
 
-
-HIGHEST_PORT = 65535
 
 Address = Annotated[str, Field(pattern=r"^[\w.\-]+:\d{1,5}$"), AfterValidator(_port_exists)]
 """`host:port`. To listen on, port 0 takes a free one."""
@@ -53,6 +53,19 @@ class ServiceSettings(Settings):
     """Where it answers /healthz and /readyz over HTTP, for operators only."""
     drain_seconds: Duration = 10
     """How long running calls may go on after a SIGTERM."""
+
+
+class DatabaseSettings(ServiceSettings):
+    """What a service can be told that can keep its data in PostgreSQL."""
+
+    storage: Literal["memory", "postgres"] = "memory"
+    """Where its data live."""
+    database_url: SecretStr | None = None
+    """Where it works in its database."""
+    database_direct_url: SecretStr | None = None
+    """Where it migrates its database: as its owner, and past every pooler."""
+    database_connections: int = Field(default=10, ge=1)
+    """How many connections it has to its database, at most."""
 
 
 class StartError(Exception):

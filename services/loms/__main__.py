@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
+from pathlib import Path
 from typing import ClassVar
 
 from marketplace.loms.v1 import loms_pb2_grpc as pb_grpc
@@ -12,19 +13,22 @@ from services.chassis.background import background, every
 from services.chassis.bus import InProcessTopic, Publisher
 from services.chassis.clock import Clock, utc_now
 from services.chassis.lifecycle import main
-from services.chassis.log import get_logger
+from services.chassis.log import Logger, get_logger
+from services.chassis.migrations import migrated_database
 from services.chassis.server import servicer, serving
-from services.chassis.settings import Address, Duration, ServiceSettings
+from services.chassis.settings import Address, DatabaseSettings, Duration
 from services.loms.events import Relay
 from services.loms.memory import MemoryStorage
+from services.loms.postgres import PostgresStorage
 from services.loms.seed import seed_stocks
 from services.loms.servicer import LomsServicer
 from services.loms.usecases import Orders, Stocks
 
+MIGRATIONS = Path(__file__).parents[2] / "sql" / "loms" / "migrations"
 FORGET_INTERVAL_SECONDS = 60
 
 
-class LomsSettings(ServiceSettings):
+class LomsSettings(DatabaseSettings):
     model_config = SettingsConfigDict(env_prefix="LOMS_")
     service: ClassVar[str] = "loms"
 
@@ -39,23 +43,33 @@ class LomsSettings(ServiceSettings):
 
 
 @asynccontextmanager
+async def storage_of(settings: LomsSettings, log: Logger) -> AsyncIterator[MemoryStorage | PostgresStorage]:
+    """Where orders and stock live."""
+    if settings.storage == "memory":
+        yield MemoryStorage(seed_stocks())
+        return
+    async with migrated_database(settings, MIGRATIONS, log) as database:
+        yield PostgresStorage(database)
+
+
+@asynccontextmanager
 async def loms(
     settings: LomsSettings, order_events: Publisher | None = None, clock: Clock = utc_now
 ) -> AsyncIterator[int]:
     """Serves LOMS; gives the port."""
     log = get_logger(settings.service)
-    storage = MemoryStorage(seed_stocks())
-    orders = Orders(storage, clock, timedelta(minutes=settings.payment_minutes), log)
-    relay = Relay(storage, order_events or InProcessTopic())
-    registered = servicer(pb_grpc.add_LomsServiceServicer_to_server, LomsServicer(orders, Stocks(storage)))
-    loops = (
-        every(settings.expiry_interval_seconds, orders.cancel_unpaid, log),
-        every(FORGET_INTERVAL_SECONDS, orders.forget_requests, log),
-        every(settings.relay_interval_seconds, relay.send_all, log),
-    )
-    async with background(*loops), serving(settings, registered) as port:
-        yield port
-    await relay.send_all()
+    async with storage_of(settings, log) as storage:
+        orders = Orders(storage, clock, timedelta(minutes=settings.payment_minutes), log)
+        relay = Relay(storage, order_events or InProcessTopic())
+        registered = servicer(pb_grpc.add_LomsServiceServicer_to_server, LomsServicer(orders, Stocks(storage)))
+        loops = (
+            every(settings.expiry_interval_seconds, orders.cancel_unpaid, log),
+            every(FORGET_INTERVAL_SECONDS, orders.forget_requests, log),
+            every(settings.relay_interval_seconds, relay.send_all, log),
+        )
+        async with background(*loops), serving(settings, registered) as port:
+            yield port
+        await relay.send_all()
 
 
 if __name__ == "__main__":

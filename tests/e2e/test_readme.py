@@ -14,7 +14,7 @@ import pytest
 from pydantic import SecretStr
 
 from services.__main__ import MarketplaceSettings
-from services.chassis.settings import ServiceSettings, Settings
+from services.chassis.settings import DatabaseSettings, ServiceSettings, Settings
 from tests.marketplace import ROOT, healthy_marketplace
 from tests.settings import CartSettings, LomsSettings, NotifierSettings, ProductSettings
 
@@ -121,11 +121,16 @@ def test_the_table_of_targets_is_what_make_prints() -> None:
 ALL_SETTINGS: tuple[type[Settings], ...] = (
     MarketplaceSettings, CartSettings, LomsSettings, ProductSettings, NotifierSettings
 )  # fmt: skip
-COMMON = set(ServiceSettings.model_fields) - {"listen", "side_listen"}
+COMMON = {
+    **dict.fromkeys(set(DatabaseSettings.model_fields) - set(ServiceSettings.model_fields), "<STATEFUL>"),
+    **dict.fromkeys(set(ServiceSettings.model_fields) - {"listen", "side_listen"}, "<SERVICE>"),
+}
 
 
 def shown_default(settings: type[Settings], field: str) -> str:
     default = settings.model_fields[field].default
+    if default is None:
+        return ""
     return str(default.get_secret_value() if isinstance(default, SecretStr) else default)
 
 
@@ -135,7 +140,7 @@ def test_the_table_of_settings_has_each_setting_with_its_default() -> None:
         for field in settings.model_fields:
             variable = settings.variable(field)
             if field in COMMON and settings is not MarketplaceSettings:
-                variable = f"<SERVICE>_{field.upper()}"
+                variable = f"{COMMON[field]}_{field.upper()}"
             expected[variable] = shown_default(settings, field)
     documented = {variable: cells[0].strip("`") for variable, cells in rows("Settings").items()}
 
