@@ -182,7 +182,6 @@ class FakeProduct(ProductServicer):
         return product_pb2.GetProductResponse(sku=request.sku, name="x", price=1)
 
 
-
 class AnyToken:
     def check(self, *_: object) -> None:
         """Takes every token."""
