@@ -125,7 +125,11 @@ async def migrated_database(settings: DatabaseSettings, folder: Path, log: Logge
 async def migrate_database(settings: DatabaseSettings, folder: Path) -> list[str]:
     """Applies the migrations of a folder to the database of a service, as `migrate` does."""
     direct_url, url = (_url(settings, field) for field in ("database_direct_url", "database_url"))
-    return await migrate(direct_url, settings.variable("database_direct_url"), folder, _role_of(url))
+    try:
+        role = _role_of(url)
+    except ValueError:
+        raise StartError(f"{settings.variable('database_url')} is not a URL") from None
+    return await migrate(direct_url, settings.variable("database_direct_url"), folder, role)
 
 
 def _url(settings: DatabaseSettings, field: str) -> str:

@@ -125,7 +125,7 @@ async def database(url: str, variable: str, log: Logger, connections: int) -> As
             max_inactive_connection_lifetime=IDLE_SECONDS,
             reset=no_reset,
         )
-    except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+    except (OSError, TimeoutError, ValueError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
         raise StartError(f"the database cannot be reached ({type(error).__name__}): look at {variable}") from None
     connected = Database(pool, log)
     try:

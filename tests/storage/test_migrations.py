@@ -405,6 +405,14 @@ async def test_the_command_names_the_settings_that_it_misses() -> None:
     assert "Traceback" not in errors
 
 
+async def test_the_command_tells_a_url_that_is_none_without_showing_it(shop: Shop) -> None:
+    wrong = shop.application_url.replace(PASSWORD, f"[{PASSWORD}")
+
+    code, output, errors = await command("up", "loms", LOMS_DATABASE_URL=wrong, LOMS_DATABASE_DIRECT_URL=shop.owner_url)
+
+    assert (code, output, errors) == (2, "", "cannot start: LOMS_DATABASE_URL is not a URL\n")
+
+
 async def command(*arguments: str, **settings: str) -> tuple[int | None, str, str]:
     """Exit code, standard output and standard error of `python -m services.migrate`."""
     process = await asyncio.create_subprocess_exec(
