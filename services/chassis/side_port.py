@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator
 from contextlib import asynccontextmanager
 
@@ -15,6 +16,8 @@ from services.chassis.listening import listener
 from services.chassis.settings import ServiceSettings
 
 POLL_SECONDS = 0.005
+CLOSE_SECONDS = 5
+"""How long answers that have begun may take at the end."""
 
 
 class _Server(uvicorn.Server):
@@ -26,6 +29,17 @@ class _Server(uvicorn.Server):
 
     async def main_loop(self) -> None:
         await self.stop.wait()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """As uvicorn does it, without its pauses of 0.1 s."""
+        for server in self.servers:
+            server.close()
+        for connection in list(self.server_state.connections):
+            connection.shutdown()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(CLOSE_SECONDS):
+                while self.server_state.connections:  # noqa: ASYNC110  uvicorn tells no other way
+                    await asyncio.sleep(POLL_SECONDS)
 
     @contextlib.contextmanager
     def capture_signals(self) -> Generator[None, None, None]:

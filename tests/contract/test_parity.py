@@ -94,7 +94,7 @@ def _sent() -> list[Request]:
 
     @hypothesis.seed(1)
     @hypothesis.settings(
-        max_examples=_NUMBER // _BATCH + 20,
+        max_examples=_NUMBER // _BATCH + 4,
         database=None,
         deadline=None,
         phases=[hypothesis.Phase.generate],
