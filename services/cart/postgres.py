@@ -4,6 +4,8 @@ Whatever changes a cart locks its row first: the statement after that sees what
 everybody before it has done.
 """
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import datetime
 from uuid import UUID
 
@@ -25,9 +27,7 @@ class PostgresStorage:
         )
 
         async def work(connection: Connection) -> carts.AddItemRow | None:
-            async with connection.transaction():
-                querier = carts.AsyncQuerier(connection)
-                await querier.lock_cart(user_id=user_id)
+            async with locked(connection, user_id) as querier:
                 return await querier.add_item(new)
 
         verdict = await self._database.write(work, repeatable=False)
@@ -38,18 +38,14 @@ class PostgresStorage:
 
     async def delete(self, user_id: int, sku: int) -> None:
         async def work(connection: Connection) -> None:
-            async with connection.transaction():
-                querier = carts.AsyncQuerier(connection)
-                await querier.lock_cart(user_id=user_id)
+            async with locked(connection, user_id) as querier:
                 await querier.delete_item(user_id=user_id, sku=sku)
 
         await self._database.write(work, repeatable=True)
 
     async def clear(self, user_id: int) -> None:
         async def work(connection: Connection) -> None:
-            async with connection.transaction():
-                querier = carts.AsyncQuerier(connection)
-                await querier.lock_cart(user_id=user_id)
+            async with locked(connection, user_id) as querier:
                 await querier.clear_cart(user_id=user_id)
 
         await self._database.write(work, repeatable=True)
@@ -67,9 +63,7 @@ class PostgresStorage:
 
     async def finish_checkout(self, cart: Cart, order_id: int, request_id: UUID | None, now: datetime) -> None:
         async def work(connection: Connection) -> None:
-            async with connection.transaction():
-                querier = carts.AsyncQuerier(connection)
-                await querier.lock_cart(user_id=cart.user_id)
+            async with locked(connection, cart.user_id) as querier:
                 if request_id is not None:
                     await querier.remember_checkout(
                         user_id=cart.user_id, request_id=request_id, order_id=order_id, moment=now
@@ -96,3 +90,12 @@ class PostgresStorage:
             ),
             repeatable=True,
         )
+
+
+@asynccontextmanager
+async def locked(connection: Connection, user_id: int) -> AsyncIterator[carts.AsyncQuerier]:
+    """The queries, within a transaction that has locked the cart of the user."""
+    async with connection.transaction():
+        querier = carts.AsyncQuerier(connection)
+        await querier.lock_cart(user_id=user_id)
+        yield querier
