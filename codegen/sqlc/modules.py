@@ -22,12 +22,48 @@ import asyncpg
 from asyncpg.pool import PoolConnectionProxy
 """
 """All that a module may need, beside `models`: ruff puts it in order and takes away what is not needed."""
-_INIT = """
+_READER_INIT = """
 __slots__ = ("_conn",)
 
-def __init__(self, conn: asyncpg.Connection | PoolConnectionProxy) -> None:
+def __init__(self, conn: ReadConnection) -> None:
     self._conn = conn
 """
+_QUERIER_INIT = """
+__slots__ = ("_conn",)
+
+def __init__(self, conn: Connection) -> None:
+    self._conn = conn
+"""
+_BOTH_INIT = """
+__slots__ = ()
+_conn: Connection
+
+def __init__(self, conn: Connection) -> None:
+    super().__init__(conn)
+"""
+_CONNECTIONS = '''
+from collections.abc import AsyncIterable
+from typing import Any, Protocol, TypeAlias
+import asyncpg
+from asyncpg.pool import PoolConnectionProxy
+
+Connection: TypeAlias = asyncpg.Connection | PoolConnectionProxy
+"""A connection for every query."""
+
+
+class ReadConnection(Protocol):
+    """A connection for queries that only read. A `Connection` is one, too, but no querier that writes takes it."""
+
+    async def fetch(self, query: str, /, *args: object) -> list[asyncpg.Record]: ...
+    async def fetchrow(self, query: str, /, *args: object) -> asyncpg.Record | None: ...
+    async def fetchval(self, query: str, /, *args: object) -> Any: ...
+    def cursor(self, query: str, /, *args: object) -> AsyncIterable[asyncpg.Record]: ...
+'''
+
+
+def connections_module() -> str:
+    """The types of the connections that queriers take."""
+    return _CONNECTIONS
 
 
 def models_module(enums: dict[str, Enum], models: Iterable[Struct], imports: str) -> str:
@@ -94,12 +130,12 @@ def _classes(source: str, methods: Iterable[Method], *, iterators: bool) -> list
     reader = f"The queries of {source} that only read: a standby server answers them, too."
     querier = f"All queries of {source}."
     if not writing:
-        return [_block("class AsyncReader", _docstring(reader), _INIT, *reading)]
+        return [_block("class AsyncReader", _docstring(reader), _READER_INIT, *reading)]
     if not reading:
-        return [_block("class AsyncQuerier", _docstring(querier), _INIT, *writing)]
+        return [_block("class AsyncQuerier", _docstring(querier), _QUERIER_INIT, *writing)]
     return [
-        _block("class AsyncReader", _docstring(reader), _INIT, *reading),
-        _block("class AsyncQuerier(AsyncReader)", _docstring(querier), "__slots__ = ()\n", *writing),
+        _block("class AsyncReader", _docstring(reader), _READER_INIT, *reading),
+        _block("class AsyncQuerier(AsyncReader)", _docstring(querier), _BOTH_INIT, *writing),
     ]
 
 

@@ -15,10 +15,10 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import asyncpg
-from pydantic import SecretStr
 
 from services.chassis.log import Logger
-from services.chassis.postgres import LOST, Database, database
+from services.chassis.pooler import is_pooled
+from services.chassis.postgres import LOST, UNREACHABLE, Database, database
 from services.chassis.settings import DatabaseSettings, StartError
 
 NAME = re.compile(r"\d{4}_[a-z0-9_]+\.sql")
@@ -54,6 +54,13 @@ GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO {role};
 GRANT SELECT, USAGE ON ALL SEQUENCES IN SCHEMA public TO {role};
 REVOKE INSERT, UPDATE, DELETE ON schema_migrations FROM {role};
 """
+LIMITS = """
+ALTER DATABASE {database} SET lock_timeout = '2s';
+ALTER DATABASE {database} SET statement_timeout = '4s';
+ALTER DATABASE {database} SET idle_in_transaction_session_timeout = '10s';
+ALTER DATABASE {database} SET jit = off;
+"""
+"""The server gives up before its clients do: none of them has to ask for it."""
 
 
 @dataclass(frozen=True)
@@ -105,6 +112,8 @@ async def migrate(
         for migration in pending:
             with _explained(f"{folder / migration.name}"):
                 await _apply(connection, migration)
+        with _explained("limiting how long statements may take"):
+            await _limit_statements(connection)
         with _explained(f"granting {app_role} what it needs"):
             await _grant(connection, app_role)
     return [migration.name for migration in pending]
@@ -116,27 +125,19 @@ async def migrated_database(settings: DatabaseSettings, folder: Path, log: Logge
     applied = await migrate_database(settings, folder)
     if applied:
         log.info("migrated", migrations=applied)
-    async with database(
-        _url(settings, "database_url"), settings.variable("database_url"), log, settings.database_connections
-    ) as migrated:
+    url, variable = settings.required_url("database_url"), settings.variable("database_url")
+    async with database(url, variable, log, settings.database_connections) as migrated:
         yield migrated
 
 
 async def migrate_database(settings: DatabaseSettings, folder: Path) -> list[str]:
     """Applies the migrations of a folder to the database of a service, as `migrate` does."""
-    direct_url, url = (_url(settings, field) for field in ("database_direct_url", "database_url"))
+    direct_url, url = settings.required_url("database_direct_url"), settings.required_url("database_url")
     try:
         role = _role_of(url)
     except ValueError:
         raise StartError(f"{settings.variable('database_url')} is not a URL") from None
     return await migrate(direct_url, settings.variable("database_direct_url"), folder, role)
-
-
-def _url(settings: DatabaseSettings, field: str) -> str:
-    url: SecretStr | None = getattr(settings, field)
-    if url is None:
-        raise StartError(f"{settings.variable(field)} is not set: PostgreSQL needs it")
-    return url.get_secret_value()
 
 
 def _role_of(url: str) -> str | None:
@@ -184,8 +185,10 @@ def _read_file(path: Path) -> Migration:
 @asynccontextmanager
 async def _session(direct_url: str, variable: str) -> AsyncIterator[asyncpg.Connection]:
     try:
+        if await is_pooled(direct_url, variable):
+            raise StartError(f"{variable} leads through PgBouncer: a migration needs a session of its own")
         connection = await asyncpg.connect(direct_url, timeout=CONNECT_SECONDS, server_settings=SESSION)
-    except (*LOST, ValueError, asyncpg.PostgresError) as error:
+    except UNREACHABLE as error:
         raise StartError(f"the database cannot be reached ({type(error).__name__}): look at {variable}") from None
     try:
         yield connection
@@ -222,6 +225,11 @@ async def _apply(connection: asyncpg.Connection, migration: Migration) -> None:
         await connection.execute(migration.sql)
         record = "INSERT INTO schema_migrations (name, checksum) VALUES ($1, $2)"
         await connection.execute(record, migration.name, migration.checksum)
+
+
+async def _limit_statements(connection: asyncpg.Connection) -> None:
+    name: str = await connection.fetchval("SELECT quote_ident(current_database())")
+    await connection.execute(LIMITS.format(database=name))
 
 
 async def _grant(connection: asyncpg.Connection, app_role: str | None) -> None:

@@ -2,18 +2,20 @@
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
-from typing import TypeAlias, TypeVar
+from typing import Any, Protocol, TypeAlias, TypeVar
 
 import asyncpg
 from asyncpg.pool import PoolConnectionProxy
 
 from services.chassis.errors import UnavailableError
 from services.chassis.log import Logger
+from services.chassis.pooler import is_pooled
 from services.chassis.settings import StartError
 
 Connection: TypeAlias = "asyncpg.Connection | PoolConnectionProxy"
+"""A connection for all work."""
 
 T = TypeVar("T")
 
@@ -22,6 +24,7 @@ BACKOFF_SECONDS = 0.01
 ACQUIRE_SECONDS = 2
 COMMAND_SECONDS = 5
 IDLE_SECONDS = 60
+KEPT_STATEMENTS = 100
 
 # The server says that it has done nothing, and that it may be otherwise the next time.
 ROLLED_BACK = (
@@ -36,22 +39,49 @@ ROLLED_BACK = (
 LOST = (asyncpg.PostgresConnectionError, OSError, asyncpg.InterfaceError, asyncpg.InternalClientError)
 # The server was too slow or somebody else held a lock for too long.
 LATE = (TimeoutError, asyncpg.QueryCanceledError, asyncpg.LockNotAvailableError)
+# There is nobody, or nobody who lets us in, at a URL.
+UNREACHABLE = (OSError, TimeoutError, ValueError, asyncpg.PostgresError, asyncpg.InterfaceError)
+
+
+class ReadConnection(Protocol):
+    """A connection for work that changes nothing: no generated query that writes takes it."""
+
+    async def fetch(self, query: str, /, *args: object) -> list[asyncpg.Record]: ...
+    async def fetchrow(self, query: str, /, *args: object) -> asyncpg.Record | None: ...
+    async def fetchval(self, query: str, /, *args: object) -> Any: ...
+    def cursor(self, query: str, /, *args: object) -> AsyncIterable[asyncpg.Record]: ...
+
+
+class Reads(Protocol):
+    """Where work is done that changes nothing, and that needs not know what was written within the same call."""
+
+    async def read(self, work: Callable[[ReadConnection], Awaitable[T]]) -> T:
+        """Does it, as Database does."""
+        ...
 
 
 class Database:
     """Does work on connections of a pool. Work is an async function of a connection.
 
-    Work that failed for a reason that passes by itself is done again, a few times;
-    then it raises UnavailableError. Every other error is raised as it is.
+    Work that failed for a reason that passes by itself is done again, up to `attempts`
+    times; then it raises UnavailableError. Every other error is raised as it is.
     """
 
-    def __init__(self, pool: asyncpg.Pool, log: Logger) -> None:
+    def __init__(self, pool: asyncpg.Pool, log: Logger, *, is_pooled: bool = False, attempts: int = ATTEMPTS) -> None:
         self._pool = pool
         self._log = log
-        self._writing: set[asyncio.Task[object]] = set()
+        self._is_pooled = is_pooled
+        self._max_attempts = attempts
+        self._running: set[asyncio.Task[object]] = set()
 
-    async def read(self, work: Callable[[Connection], Awaitable[T]]) -> T:
-        """Does work that changes nothing."""
+    async def read(self, work: Callable[[ReadConnection], Awaitable[T]]) -> T:
+        """Does work that changes nothing.
+
+        Behind PgBouncer it goes on when its caller is cancelled: otherwise the server is asked
+        to cancel the statement, and of that PgBouncer before 1.19.1 can die.
+        """
+        if self._is_pooled:
+            return await self._shielded(self._attempts(work, repeatable=True))
         return await self._attempts(work, repeatable=True)
 
     async def write(self, work: Callable[[Connection], Awaitable[T]], *, repeatable: bool) -> T:
@@ -60,23 +90,26 @@ class Database:
         `repeatable` says that doing it twice has one effect. If it has not, a connection
         that is lost on the way ends it, for nobody knows whether it was done.
         """
-        task = asyncio.create_task(self._attempts(work, repeatable=repeatable))
-        self._writing.add(task)
-        task.add_done_callback(self._written)
-        return await asyncio.shield(task)
+        return await self._shielded(self._attempts(work, repeatable=repeatable))
 
     async def idle(self) -> None:
-        """Waits until nothing is written."""
-        while self._writing:
-            await asyncio.wait(self._writing)
+        """Waits for the work whose callers are gone."""
+        while self._running:
+            await asyncio.wait(self._running)
+
+    async def _shielded(self, work: Coroutine[Any, Any, T]) -> T:
+        task = asyncio.create_task(work)
+        self._running.add(task)
+        task.add_done_callback(self._ended)
+        return await asyncio.shield(task)
 
     async def _attempts(self, work: Callable[[Connection], Awaitable[T]], *, repeatable: bool) -> T:
-        for attempt in range(1, ATTEMPTS + 1):
+        for attempt in range(1, self._max_attempts + 1):
             try:
                 return await self._attempt(work, repeatable=repeatable)
             except (*ROLLED_BACK, *LOST) as error:
                 self._log.warning("database error", error=type(error).__name__, attempt=attempt)
-                if attempt == ATTEMPTS:
+                if attempt == self._max_attempts:
                     raise UnavailableError("the database cannot be reached") from error
             await asyncio.sleep(random.uniform(0.5, 1) * BACKOFF_SECONDS * 2**attempt)
         raise AssertionError("the last attempt returns or raises")
@@ -99,8 +132,8 @@ class Database:
         finally:
             await self._pool.release(connection)
 
-    def _written(self, task: "asyncio.Task[object]") -> None:
-        self._writing.discard(task)
+    def _ended(self, task: "asyncio.Task[object]") -> None:
+        self._running.discard(task)
         if not task.cancelled():
             task.exception()  # whoever waits for it is told; if nobody does any more, it is nobody's business
 
@@ -109,27 +142,40 @@ class Database:
 async def database(url: str, variable: str, log: Logger, connections: int) -> AsyncIterator[Database]:
     """A pool of at most so many connections. `variable` is the setting that holds the url.
 
-    Raises StartError when the database cannot be reached. The reset query that asyncpg
-    sends with each release is left out: nothing here changes a session.
+    Raises StartError when the database cannot be reached.
     """
-
-    async def no_reset(_connection: Connection) -> None:
-        pass
-
     try:
-        pool = await asyncpg.create_pool(
-            url,
-            min_size=1,
-            max_size=connections,
-            command_timeout=COMMAND_SECONDS,
-            max_inactive_connection_lifetime=IDLE_SECONDS,
-            reset=no_reset,
-        )
-    except (OSError, TimeoutError, ValueError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        pooled = await is_pooled(url, variable)
+        pool = await open_pool(url, connections, is_pooled=pooled)
+    except UNREACHABLE as error:
         raise StartError(f"the database cannot be reached ({type(error).__name__}): look at {variable}") from None
-    connected = Database(pool, log)
+    connected = Database(pool, log, is_pooled=pooled)
     try:
         yield connected
     finally:
         await connected.idle()
         await pool.close()
+
+
+async def open_pool(
+    url: str, connections: int, *, is_pooled: bool, ready: int = 1, command_seconds: float = COMMAND_SECONDS
+) -> asyncpg.Pool:
+    """A pool of at most so many connections, of which so many are `ready` now.
+
+    Behind PgBouncer each transaction may meet another session, so statements are not kept
+    prepared. The reset query that asyncpg sends with each release is left out: nothing
+    here changes a session.
+    """
+
+    async def no_reset(_connection: Connection) -> None:
+        pass
+
+    return await asyncpg.create_pool(
+        url,
+        min_size=ready,
+        max_size=connections,
+        command_timeout=command_seconds,
+        max_inactive_connection_lifetime=IDLE_SECONDS,
+        statement_cache_size=0 if is_pooled else KEPT_STATEMENTS,
+        reset=no_reset,
+    )

@@ -67,6 +67,20 @@ class DatabaseSettings(ServiceSettings):
     database_connections: int = Field(default=10, ge=1)
     """How many connections it has to its database, at most."""
 
+    def required_url(self, field: str) -> str:
+        """The URL that a setting holds. Raises StartError if it is not set."""
+        url: SecretStr | None = getattr(self, field)
+        if url is None:
+            raise StartError(f"{self.variable(field)} is not set: PostgreSQL needs it")
+        return url.get_secret_value()
+
+
+class ReplicatedSettings(DatabaseSettings):
+    """What a service can be told whose reads a replica may answer."""
+
+    database_read_url: SecretStr | None = None
+    """Where it reads: a synchronous replica of its database."""
+
 
 class StartError(Exception):
     """The service cannot start, for a reason that whoever starts it can mend."""

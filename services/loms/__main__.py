@@ -15,8 +15,9 @@ from services.chassis.clock import Clock, utc_now
 from services.chassis.lifecycle import main
 from services.chassis.log import Logger, get_logger
 from services.chassis.migrations import migrated_database
+from services.chassis.replica import reads
 from services.chassis.server import servicer, serving
-from services.chassis.settings import Address, DatabaseSettings, Duration
+from services.chassis.settings import Address, Duration, ReplicatedSettings
 from services.loms.events import Relay
 from services.loms.memory import MemoryStorage
 from services.loms.postgres import PostgresStorage
@@ -28,7 +29,7 @@ MIGRATIONS = Path(__file__).parents[2] / "sql" / "loms" / "migrations"
 FORGET_INTERVAL_SECONDS = 60
 
 
-class LomsSettings(DatabaseSettings):
+class LomsSettings(ReplicatedSettings):
     model_config = SettingsConfigDict(env_prefix="LOMS_")
     service: ClassVar[str] = "loms"
 
@@ -48,8 +49,8 @@ async def storage_of(settings: LomsSettings, log: Logger) -> AsyncIterator[Memor
     if settings.storage == "memory":
         yield MemoryStorage(seed_stocks())
         return
-    async with migrated_database(settings, MIGRATIONS, log) as database:
-        yield PostgresStorage(database)
+    async with migrated_database(settings, MIGRATIONS, log) as database, reads(settings, database, log) as read_from:
+        yield PostgresStorage(database, read_from)
 
 
 @asynccontextmanager

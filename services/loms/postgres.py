@@ -8,7 +8,7 @@ from uuid import UUID
 from loms_db import orders, outbox, stocks
 from loms_db.models import ORDER_STATUS_BY_VALUE
 
-from services.chassis.postgres import Database
+from services.chassis.postgres import Database, Reads
 from services.loms.usecases import (
     Change,
     Created,
@@ -23,10 +23,11 @@ from services.loms.usecases import (
 
 
 class PostgresStorage:
-    """Orders, stock and the outbox."""
+    """Orders, stock and the outbox. A replica may answer what an order and a stock are."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, reads: Reads) -> None:
         self._database = database
+        self._reads = reads
 
     async def create(self, order: NewOrder, now: datetime) -> Created:
         new = orders.CreateOrderParams(
@@ -61,7 +62,7 @@ class PostgresStorage:
         )
 
     async def order(self, order_id: int) -> Order | None:
-        row = await self._database.read(lambda connection: orders.AsyncReader(connection).order(order_id=order_id))
+        row = await self._reads.read(lambda connection: orders.AsyncReader(connection).order(order_id=order_id))
         if row is None:
             return None
         items = tuple(map(Item, row.skus, row.counts))
@@ -92,7 +93,7 @@ class PostgresStorage:
         )
 
     async def available(self, sku: int) -> int | None:
-        return await self._database.read(lambda connection: stocks.AsyncReader(connection).available_stock(sku=sku))
+        return await self._reads.read(lambda connection: stocks.AsyncReader(connection).available_stock(sku=sku))
 
     async def unsent(self, limit: int) -> Sequence[StatusChanged]:
         rows = await self._database.read(lambda connection: outbox.AsyncReader(connection).unsent_events(batch=limit))

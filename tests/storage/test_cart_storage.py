@@ -18,14 +18,13 @@ USER = 7
 LINE_LIMIT, CART_LIMIT = 50, 3
 
 
-@pytest.fixture(params=["memory", "postgres"])
-async def storage(request: pytest.FixtureRequest) -> AsyncIterator[Storage]:
-    if request.param == "memory":
+@pytest.fixture
+async def storage(way: Databases | None) -> AsyncIterator[Storage]:
+    if way is None:
         yield MemoryStorage()
         return
-    databases: Databases = request.getfixturevalue("databases")
-    async with databases("cart") as (_, database):
-        yield PostgresStorage(database)
+    async with way("cart") as connected:
+        yield PostgresStorage(connected.database)
 
 
 async def add(storage: Storage, sku: int, count: int = 1, user_id: int = USER) -> Added:

@@ -7,7 +7,7 @@ import pytest
 
 from services.chassis.errors import UnavailableError
 from services.chassis.log import get_logger
-from services.chassis.postgres import ATTEMPTS, Connection, database
+from services.chassis.postgres import ATTEMPTS, Connection, ReadConnection, database
 from services.chassis.settings import StartError
 from tests.storage.conftest import Databases
 
@@ -24,7 +24,7 @@ class Failing:
         self._times = times
         self.attempts = 0
 
-    async def __call__(self, connection: Connection) -> int:
+    async def __call__(self, connection: ReadConnection) -> int:
         self.attempts += 1
         if self.attempts <= self._times:
             raise self._error("injected")
@@ -34,17 +34,17 @@ class Failing:
 
 @pytest.mark.parametrize("error", [*ROLLED_BACK, *LOST])
 async def test_what_passes_by_itself_is_tried_again(databases: Databases, error: type[Exception]) -> None:
-    async with databases("loms") as (_, connected):
-        assert await connected.read(Failing(error, ATTEMPTS - 1)) == 42
-        assert await connected.write(Failing(error, ATTEMPTS - 1), repeatable=True) == 42
+    async with databases("loms") as loms:
+        assert await loms.database.read(Failing(error, ATTEMPTS - 1)) == 42
+        assert await loms.database.write(Failing(error, ATTEMPTS - 1), repeatable=True) == 42
 
 
 @pytest.mark.parametrize("error", [*ROLLED_BACK, *LOST])
 async def test_what_does_not_pass_is_unavailable(databases: Databases, error: type[Exception]) -> None:
     work = Failing(error, ATTEMPTS)
-    async with databases("loms") as (_, connected):
+    async with databases("loms") as loms:
         with pytest.raises(UnavailableError):
-            await connected.write(work, repeatable=True)
+            await loms.database.write(work, repeatable=True)
 
     assert work.attempts == ATTEMPTS
 
@@ -53,16 +53,16 @@ async def test_what_does_not_pass_is_unavailable(databases: Databases, error: ty
 async def test_what_was_rolled_back_is_done_again_even_if_it_must_not_be_done_twice(
     databases: Databases, error: type[Exception]
 ) -> None:
-    async with databases("loms") as (_, connected):
-        assert await connected.write(Failing(error, 1), repeatable=False) == 42
+    async with databases("loms") as loms:
+        assert await loms.database.write(Failing(error, 1), repeatable=False) == 42
 
 
 @pytest.mark.parametrize("error", LOST)
 async def test_what_may_have_been_done_is_not_done_twice(databases: Databases, error: type[Exception]) -> None:
     work = Failing(error, 1)
-    async with databases("loms") as (_, connected):
+    async with databases("loms") as loms:
         with pytest.raises(UnavailableError, match="may have been done"):
-            await connected.write(work, repeatable=False)
+            await loms.database.write(work, repeatable=False)
 
     assert work.attempts == 1
 
@@ -70,21 +70,21 @@ async def test_what_may_have_been_done_is_not_done_twice(databases: Databases, e
 @pytest.mark.parametrize("error", OURS)
 async def test_a_broken_constraint_is_raised_as_it_is_at_once(databases: Databases, error: type[Exception]) -> None:
     work = Failing(error, 1)
-    async with databases("loms") as (_, connected):
+    async with databases("loms") as loms:
         with pytest.raises(error):
-            await connected.write(work, repeatable=True)
+            await loms.database.write(work, repeatable=True)
 
     assert work.attempts == 1
 
 
 async def test_a_terminated_backend_costs_nobody_an_answer(databases: Databases) -> None:
-    async with databases("loms") as (dsn, connected):
-        await connected.read(lambda connection: connection.fetchval("SELECT 1"))
-        killer = await asyncpg.connect(dsn)
+    async with databases("loms") as loms:
+        await loms.database.read(lambda connection: connection.fetchval("SELECT 1"))
+        killer = await asyncpg.connect(loms.dsn)
         await killer.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()")
         await killer.close()
 
-        assert await connected.read(lambda connection: connection.fetchval("SELECT 42")) == 42
+        assert await loms.database.read(lambda connection: connection.fetchval("SELECT 42")) == 42
 
 
 async def test_what_is_written_is_written_though_its_caller_is_gone(databases: Databases) -> None:
@@ -95,16 +95,16 @@ async def test_what_is_written_is_written_though_its_caller_is_gone(databases: D
         await go_on.wait()
         await connection.execute("INSERT INTO stocks (sku, total) VALUES (1, 5)")
 
-    async with databases("loms") as (_, connected):
-        caller = asyncio.create_task(connected.write(work, repeatable=True))
+    async with databases("loms") as loms:
+        caller = asyncio.create_task(loms.database.write(work, repeatable=True))
         await begun.wait()
         caller.cancel()
         with pytest.raises(asyncio.CancelledError):
             await caller
         go_on.set()
-        await connected.idle()
+        await loms.database.idle()
 
-        assert await connected.read(lambda connection: connection.fetchval("SELECT total FROM stocks")) == 5
+        assert await loms.database.read(lambda connection: connection.fetchval("SELECT total FROM stocks")) == 5
 
 
 @pytest.mark.parametrize(

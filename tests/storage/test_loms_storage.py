@@ -25,18 +25,17 @@ class Storage(usecases.Storage, usecases.Outbox, Protocol):
 STOCKS = {SKU: (100, 0), OTHER_SKU: (10, 10)}
 
 
-@pytest.fixture(params=["memory", "postgres"])
-async def storage(request: pytest.FixtureRequest) -> AsyncIterator[Storage]:
-    if request.param == "memory":
+@pytest.fixture
+async def storage(way: Databases | None) -> AsyncIterator[Storage]:
+    if way is None:
         yield memory.MemoryStorage({sku: memory.Stock(*units) for sku, units in STOCKS.items()})
         return
-    databases: Databases = request.getfixturevalue("databases")
-    async with databases("loms") as (dsn, database):
-        connection = await asyncpg.connect(dsn)
+    async with way("loms") as connected:
+        connection = await asyncpg.connect(connected.dsn)
         rows = [(sku, *units) for sku, units in STOCKS.items()]
         await connection.executemany("INSERT INTO stocks VALUES ($1, $2, $3)", rows)
         await connection.close()
-        yield postgres.PostgresStorage(database)
+        yield postgres.PostgresStorage(connected.database, connected.database)
 
 
 @pytest.fixture

@@ -14,14 +14,13 @@ from tests.storage.conftest import Databases
 STATUSES = ("new", "awaiting payment", "payed")
 
 
-@pytest.fixture(params=["memory", "postgres"])
-async def storage(request: pytest.FixtureRequest) -> AsyncIterator[Storage]:
-    if request.param == "memory":
+@pytest.fixture
+async def storage(way: Databases | None) -> AsyncIterator[Storage]:
+    if way is None:
         yield MemoryStorage()
         return
-    databases: Databases = request.getfixturevalue("databases")
-    async with databases("notifier") as (_, database):
-        yield PostgresStorage(database)
+    async with way("notifier") as connected:
+        yield PostgresStorage(connected.database)
 
 
 def notification(sequence: int, order_id: int = 5) -> Notification:

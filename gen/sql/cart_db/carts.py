@@ -5,8 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
-import asyncpg
-from asyncpg.pool import PoolConnectionProxy
+from cart_db.connections import Connection, ReadConnection
 
 CART = """-- name: Cart :one
 SELECT
@@ -174,7 +173,7 @@ class AsyncReader:
 
     __slots__ = ("_conn",)
 
-    def __init__(self, conn: asyncpg.Connection | PoolConnectionProxy) -> None:
+    def __init__(self, conn: ReadConnection) -> None:
         self._conn = conn
 
     async def cart(self, *, user_id: int) -> CartRow | None:
@@ -194,6 +193,10 @@ class AsyncQuerier(AsyncReader):
     """All queries of carts.sql."""
 
     __slots__ = ()
+    _conn: Connection
+
+    def __init__(self, conn: Connection) -> None:
+        super().__init__(conn)
 
     async def lock_cart(self, *, user_id: int) -> None:
         """Locks the cart of a user, and makes it if there is none: what follows in the transaction sees it as it is."""

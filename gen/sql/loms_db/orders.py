@@ -5,10 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
-import asyncpg
-from asyncpg.pool import PoolConnectionProxy
-
 from loms_db import models
+from loms_db.connections import Connection, ReadConnection
 
 CREATE_ORDER = """-- name: CreateOrder :one
 WITH request AS (
@@ -302,7 +300,7 @@ class AsyncReader:
 
     __slots__ = ("_conn",)
 
-    def __init__(self, conn: asyncpg.Connection | PoolConnectionProxy) -> None:
+    def __init__(self, conn: ReadConnection) -> None:
         self._conn = conn
 
     async def order_of_request(self, *, user_id: int, request_id: UUID) -> OrderOfRequestRow | None:
@@ -324,6 +322,10 @@ class AsyncQuerier(AsyncReader):
     """All queries of orders.sql."""
 
     __slots__ = ()
+    _conn: Connection
+
+    def __init__(self, conn: Connection) -> None:
+        super().__init__(conn)
 
     async def create_order(self, arg: CreateOrderParams) -> CreateOrderRow | None:
         """Creates an order, reserves all of its items or none, and writes its events.

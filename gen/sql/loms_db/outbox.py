@@ -3,10 +3,8 @@
 from collections.abc import Sequence
 from uuid import UUID
 
-import asyncpg
-from asyncpg.pool import PoolConnectionProxy
-
 from loms_db import models
+from loms_db.connections import Connection, ReadConnection
 
 UNSENT_EVENTS = """-- name: UnsentEvents :many
 SELECT id, event_id, order_id, sequence, user_id, status, moment FROM outbox
@@ -25,7 +23,7 @@ class AsyncReader:
 
     __slots__ = ("_conn",)
 
-    def __init__(self, conn: asyncpg.Connection | PoolConnectionProxy) -> None:
+    def __init__(self, conn: ReadConnection) -> None:
         self._conn = conn
 
     async def unsent_events(self, *, batch: int) -> list[models.Outbox]:
@@ -40,6 +38,10 @@ class AsyncQuerier(AsyncReader):
     """All queries of outbox.sql."""
 
     __slots__ = ()
+    _conn: Connection
+
+    def __init__(self, conn: Connection) -> None:
+        super().__init__(conn)
 
     async def delete_events(self, *, event_ids: Sequence[UUID]) -> int:
         """Forgets events that were sent."""

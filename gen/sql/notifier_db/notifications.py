@@ -2,10 +2,8 @@
 
 import datetime
 
-import asyncpg
-from asyncpg.pool import PoolConnectionProxy
-
 from notifier_db import models
+from notifier_db.connections import Connection, ReadConnection
 
 RECORD_NOTIFICATION = """-- name: RecordNotification :one
 WITH advanced AS (
@@ -42,7 +40,7 @@ class AsyncReader:
 
     __slots__ = ("_conn",)
 
-    def __init__(self, conn: asyncpg.Connection | PoolConnectionProxy) -> None:
+    def __init__(self, conn: ReadConnection) -> None:
         self._conn = conn
 
     async def notifications_of_order(self, *, order_id: int) -> list[models.Notification]:
@@ -54,6 +52,10 @@ class AsyncQuerier(AsyncReader):
     """All queries of notifications.sql."""
 
     __slots__ = ()
+    _conn: Connection
+
+    def __init__(self, conn: Connection) -> None:
+        super().__init__(conn)
 
     async def record_notification(
         self, *, order_id: int, sequence: int, status: str, moment: datetime.datetime

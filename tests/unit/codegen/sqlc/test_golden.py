@@ -22,8 +22,8 @@ def test_the_golden_files_are_what_is_generated() -> None:
     assert (found.returncode, found.stdout, found.stderr) == (0, "", "")
 
 
-def test_there_is_a_module_for_each_file_of_queries_and_one_for_the_models() -> None:
-    expected = {f"{path.stem}.py" for path in (HERE / "queries").iterdir()} | {"models.py"}
+def test_there_is_a_module_for_each_file_of_queries_and_one_for_models_and_connections() -> None:
+    expected = {f"{path.stem}.py" for path in (HERE / "queries").iterdir()} | {"connections.py", "models.py"}
     assert {path.name for path in GOLDEN.glob("*.py")} == expected
 
 

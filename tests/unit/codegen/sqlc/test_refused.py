@@ -125,10 +125,11 @@ def test_two_values_of_an_enum_of_one_name() -> None:
     assert _error(replace(REQUEST, enums=enums)) == "enum size: two of them would have the name A_B in Python"
 
 
-@pytest.mark.parametrize("name", ["models", "by-id", "1st", "class"])
+@pytest.mark.parametrize("name", ["connections", "models", "by-id", "1st", "class"])
 def test_a_file_that_cannot_be_a_module(name: str) -> None:
     request = replace(REQUEST, queries=(Query("Some", ":exec", "DELETE FROM a", f"{name}.sql"),))
-    assert _error(request) == f"{name}.sql: no module of Python can have the name {name} beside `models`"
+    expected = f"{name}.sql: no module of Python can have the name {name} beside `connections` and `models`"
+    assert _error(request) == expected
 
 
 def test_another_engine() -> None:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import asyncpg
 from asyncpg.pool import PoolConnectionProxy
 
-from tests.unit.codegen.sqlc.golden import models, orders, view
+from tests.unit.codegen.sqlc.golden import connections, models, orders, view
 
 
 async def accepted(connection: asyncpg.Connection, pool: asyncpg.Pool) -> None:
@@ -17,11 +17,18 @@ async def accepted(connection: asyncpg.Connection, pool: asyncpg.Pool) -> None:
         await reads_of(orders.AsyncQuerier(pooled), [row.id for row in rows])
 
 
+async def accepted_of_a_replica(connection: connections.ReadConnection) -> None:
+    await reads_of(orders.AsyncReader(connection), [1])
+
+
 async def reads_of(reader: orders.AsyncReader, ids: list[int]) -> list[models.OrderStatus | None]:
     return [await reader.get_status(id=order_id) for order_id in ids]
 
 
-async def refused(replica: orders.AsyncReader, pooled: PoolConnectionProxy) -> None:
+async def refused(
+    connection: connections.ReadConnection, replica: orders.AsyncReader, pooled: PoolConnectionProxy
+) -> None:
+    orders.AsyncQuerier(connection)  # type: ignore[arg-type]
     await replica.set_status(status=models.OrderStatus.NEW, id=1)  # type: ignore[attr-defined]
     await replica.lock_order(id=1)  # type: ignore[attr-defined]
     await orders.AsyncQuerier(pooled).set_status(status="new", id=1)  # type: ignore[arg-type]

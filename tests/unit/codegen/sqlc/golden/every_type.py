@@ -6,10 +6,8 @@ from dataclasses import dataclass
 from decimal import Decimal
 from uuid import UUID
 
-import asyncpg
-from asyncpg.pool import PoolConnectionProxy
-
 from tests.unit.codegen.sqlc.golden import models
+from tests.unit.codegen.sqlc.golden.connections import Connection, ReadConnection
 
 INSERT_EVERY_TYPE = """-- name: InsertEveryType :one
 INSERT INTO warehouse.every_type (
@@ -126,7 +124,7 @@ class AsyncReader:
 
     __slots__ = ("_conn",)
 
-    def __init__(self, conn: asyncpg.Connection | PoolConnectionProxy) -> None:
+    def __init__(self, conn: ReadConnection) -> None:
         self._conn = conn
 
     async def shelf_of(self, *, id: int) -> models.WarehouseShelf | None:
@@ -201,6 +199,10 @@ class AsyncQuerier(AsyncReader):
     """All queries of every_type.sql."""
 
     __slots__ = ()
+    _conn: Connection
+
+    def __init__(self, conn: Connection) -> None:
+        super().__init__(conn)
 
     async def insert_every_type(self, arg: InsertEveryTypeParams) -> models.WarehouseEveryType | None:
         row = await self._conn.fetchrow(

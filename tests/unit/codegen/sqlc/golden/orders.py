@@ -5,10 +5,8 @@ from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
-import asyncpg
-from asyncpg.pool import PoolConnectionProxy
-
 from tests.unit.codegen.sqlc.golden import models
+from tests.unit.codegen.sqlc.golden.connections import Connection, ReadConnection
 
 GET_ORDER = """-- name: GetOrder :one
 SELECT id, user_id, status, request_id, created_at FROM orders WHERE id = $1
@@ -206,7 +204,7 @@ class AsyncReader:
 
     __slots__ = ("_conn",)
 
-    def __init__(self, conn: asyncpg.Connection | PoolConnectionProxy) -> None:
+    def __init__(self, conn: ReadConnection) -> None:
         self._conn = conn
 
     async def get_order(self, *, id: int) -> models.Order | None:
@@ -331,6 +329,10 @@ class AsyncQuerier(AsyncReader):
     """All queries of orders.sql."""
 
     __slots__ = ()
+    _conn: Connection
+
+    def __init__(self, conn: Connection) -> None:
+        super().__init__(conn)
 
     async def insert_order(
         self, *, user_id: int, status: models.OrderStatus, request_id: UUID | None, created_at: datetime.datetime

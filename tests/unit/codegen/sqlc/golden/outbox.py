@@ -3,8 +3,7 @@
 from collections.abc import Sequence
 from uuid import UUID
 
-import asyncpg
-from asyncpg.pool import PoolConnectionProxy
+from tests.unit.codegen.sqlc.golden.connections import Connection
 
 SENT = """-- name: Sent :execrows
 DELETE FROM outbox WHERE event_id = ANY($1::uuid[])
@@ -16,7 +15,7 @@ class AsyncQuerier:
 
     __slots__ = ("_conn",)
 
-    def __init__(self, conn: asyncpg.Connection | PoolConnectionProxy) -> None:
+    def __init__(self, conn: Connection) -> None:
         self._conn = conn
 
     async def sent(self, *, event_ids: Sequence[UUID]) -> int:

@@ -2,10 +2,8 @@
 
 from collections.abc import AsyncIterator
 
-import asyncpg
-from asyncpg.pool import PoolConnectionProxy
-
 from tests.unit.codegen.sqlc.golden import models
+from tests.unit.codegen.sqlc.golden.connections import ReadConnection
 
 LIST_OPEN_ORDERS = """-- name: ListOpenOrders :many
 SELECT id, user_id FROM open_orders
@@ -21,7 +19,7 @@ class AsyncReader:
 
     __slots__ = ("_conn",)
 
-    def __init__(self, conn: asyncpg.Connection | PoolConnectionProxy) -> None:
+    def __init__(self, conn: ReadConnection) -> None:
         self._conn = conn
 
     async def list_open_orders(self) -> list[models.OpenOrder]:
