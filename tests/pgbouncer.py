@@ -12,16 +12,18 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import pytest
+
 from tests.marketplace import ROOT, free_ports
 from tests.waiting import wait_until
 
-PROGRAM = shutil.which("pgbouncer", path=f"{os.environ['PATH']}:/usr/sbin") or "pgbouncer"
+PROGRAM = shutil.which("pgbouncer", path=f"{os.environ['PATH']}:/usr/sbin")
 COMMON = ROOT / "compose" / "pgbouncer" / "pgbouncer.ini"
 OWN = """
-%include {folder}/common.ini
 [databases]
 * = host={host} port={port}
 [pgbouncer]
+%include {folder}/common.ini
 listen_addr = 127.0.0.1
 listen_port = {listen_port}
 auth_file = {folder}/users
@@ -52,6 +54,7 @@ class PgBouncer:
 
     def start(self) -> None:
         """Starts it, and waits until it listens."""
+        assert PROGRAM is not None
         command = [PROGRAM, "--quiet", str(self._folder / "pgbouncer.ini")]
         self._process = subprocess.Popen(command, stderr=subprocess.DEVNULL, **self._root)
         wait_until(self._listens)
@@ -79,6 +82,8 @@ class PgBouncer:
 @contextmanager
 def running_pgbouncer(dsn: str, more: str = "stats_users = postgres") -> Iterator[PgBouncer]:
     """A PgBouncer with the settings of the marketplace and `more`, in front of the server of a DSN."""
+    if PROGRAM is None:
+        pytest.skip("there is no PgBouncer: `make setup-stack` installs it")
     folder = Path(tempfile.mkdtemp(prefix="pgbouncer-"))
     pgbouncer = PgBouncer(dsn, folder, more)
     try:

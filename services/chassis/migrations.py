@@ -31,6 +31,8 @@ CONNECT_SECONDS = 10
 SESSION = {
     "application_name": "migrations",
     "statement_timeout": "0",
+    # A service starts without its replica, too.
+    "synchronous_commit": "local",
     # The server notices within a second that its client was killed, and within half a minute that it is unplugged.
     "client_connection_check_interval": "500ms",
     "tcp_keepalives_idle": "15",

@@ -9,7 +9,7 @@ from typing import Any, Protocol, TypeAlias, TypeVar
 import asyncpg
 from asyncpg.pool import PoolConnectionProxy
 
-from services.chassis.errors import UnavailableError
+from services.chassis.errors import DeadlineExceededError, UnavailableError
 from services.chassis.log import Logger
 from services.chassis.pooler import is_pooled
 from services.chassis.settings import StartError
@@ -21,6 +21,7 @@ T = TypeVar("T")
 
 ATTEMPTS = 5
 BACKOFF_SECONDS = 0.01
+CONNECT_SECONDS = 5
 ACQUIRE_SECONDS = 2
 COMMAND_SECONDS = 5
 IDLE_SECONDS = 60
@@ -37,8 +38,8 @@ ROLLED_BACK = (
 )
 # The connection is gone, and with it the answer. The last two are what asyncpg makes of a server that dies.
 LOST = (asyncpg.PostgresConnectionError, OSError, asyncpg.InterfaceError, asyncpg.InternalClientError)
-# The server was too slow or somebody else held a lock for too long.
-LATE = (TimeoutError, asyncpg.QueryCanceledError, asyncpg.LockNotAvailableError)
+# Nobody waits for the answer any longer, so nobody knows what it is.
+LATE = (TimeoutError, asyncpg.QueryCanceledError)
 # There is nobody, or nobody who lets us in, at a URL.
 UNREACHABLE = (OSError, TimeoutError, ValueError, asyncpg.PostgresError, asyncpg.InterfaceError)
 
@@ -64,7 +65,8 @@ class Database:
     """Does work on connections of a pool. Work is an async function of a connection.
 
     Work that failed for a reason that passes by itself is done again, up to `attempts`
-    times; then it raises UnavailableError. Every other error is raised as it is.
+    times; then it raises UnavailableError. Work that takes too long raises
+    DeadlineExceededError. Every other error is raised as it is.
     """
 
     def __init__(self, pool: asyncpg.Pool, log: Logger, *, is_pooled: bool = False, attempts: int = ATTEMPTS) -> None:
@@ -128,7 +130,9 @@ class Database:
                 raise
             raise UnavailableError("the connection to the database was lost; it may have been done") from error
         except LATE as error:
-            raise UnavailableError("the database did not answer in time") from error
+            raise DeadlineExceededError("the database did not answer in time; it may have been done") from error
+        except asyncpg.LockNotAvailableError as error:
+            raise UnavailableError("somebody else has it in hand for too long") from error
         finally:
             await self._pool.release(connection)
 
@@ -174,6 +178,7 @@ async def open_pool(
         url,
         min_size=ready,
         max_size=connections,
+        timeout=CONNECT_SECONDS,
         command_timeout=command_seconds,
         max_inactive_connection_lifetime=IDLE_SECONDS,
         statement_cache_size=0 if is_pooled else KEPT_STATEMENTS,

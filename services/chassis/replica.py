@@ -8,7 +8,7 @@ from typing import TypeVar
 import asyncpg
 
 from services.chassis.background import background, every
-from services.chassis.errors import UnavailableError
+from services.chassis.errors import DeadlineExceededError, UnavailableError
 from services.chassis.log import Logger
 from services.chassis.pooler import is_pooled
 from services.chassis.postgres import Database, ReadConnection, Reads, database, open_pool
@@ -28,6 +28,7 @@ WHERE current_setting('synchronous_standby_names') <> '' AND current_setting('sy
 """What the replica has to apply; nothing where commits do not wait for it."""
 HAS_APPLIED = "SELECT pg_is_in_recovery() AND pg_last_wal_replay_lsn() >= $1::text::pg_lsn"
 
+NO_ANSWER = (UnavailableError, DeadlineExceededError)
 NOT_WAITED_FOR = "the primary does not wait with a commit until the replica has applied it"
 LAGS = "the replica lags"
 
@@ -39,7 +40,7 @@ class Replica:
     While the primary does not, or the replica does not answer, it reads from the primary.
     """
 
-    def __init__(self, replica: Database, primary: Database, log: Logger) -> None:
+    def __init__(self, replica: Reads, primary: Reads, log: Logger) -> None:
         self._replica = replica
         self._primary = primary
         self._log = log
@@ -51,19 +52,19 @@ class Replica:
         if self._reason is None:
             try:
                 return await self._replica.read(work)
-            except UnavailableError as error:
+            except NO_ANSWER as error:
                 self._found(str(error))
         return await self._primary.read(work)
 
     async def watch(self) -> None:
-        """Finds out whether the replica can be read. Raises UnavailableError when the primary cannot tell."""
+        """Finds out whether the replica can be read. Raises as the primary does when it cannot tell."""
         committed = await self._primary.read(lambda connection: connection.fetchval(COMMITTED))
         if committed is None:
             self._found(NOT_WAITED_FOR)
             return
         try:
             self._found(None if await self._applies(committed) else LAGS)
-        except UnavailableError as error:
+        except NO_ANSWER as error:
             self._found(str(error))
 
     async def _applies(self, committed: str) -> bool:

@@ -1,0 +1,58 @@
+"""Whether commits wait for the replica: `python -m services.replication await|ignore`.
+
+Without its replica a primary that waits for it commits nothing. Who can do without it
+for a while has it ignored: commits go on, and reads go to the primary.
+"""
+
+import argparse
+import sys
+
+import asyncpg
+from pydantic import SecretStr
+from pydantic_settings import SettingsConfigDict
+
+from services.chassis.lifecycle import run_to_exit
+from services.chassis.postgres import UNREACHABLE
+from services.chassis.settings import Settings, StartError, load
+
+CHANGES = {
+    "await": "ALTER SYSTEM RESET synchronous_standby_names",
+    "ignore": "ALTER SYSTEM SET synchronous_standby_names = ''",
+}
+IS_STREAMING = "SELECT EXISTS (SELECT FROM pg_stat_replication WHERE state = 'streaming')"
+
+
+class AdminSettings(Settings):
+    model_config = SettingsConfigDict(env_prefix="LOMS_")
+
+    database_admin_url: SecretStr
+    """The primary, as its superuser."""
+
+
+async def change(what: str) -> int:
+    """Has the replica of LOMS awaited, as postgresql.conf says it, or ignored; gives the exit code."""
+    settings = load(AdminSettings)
+    try:
+        connection = await asyncpg.connect(settings.database_admin_url.get_secret_value())
+    except UNREACHABLE as error:
+        variable = settings.variable("database_admin_url")
+        raise StartError(f"the primary cannot be reached ({type(error).__name__}): look at {variable}") from None
+    try:
+        if what == "await" and not await connection.fetchval(IS_STREAMING):
+            raise StartError("no replica streams from this primary, so commits would wait for ever: start it first")
+        await connection.execute(CHANGES[what])
+        await connection.execute("SELECT pg_reload_conf()")
+    finally:
+        await connection.close()
+    sys.stdout.write(f"LOMS: commits {'wait for the replica' if what == 'await' else 'do not wait for the replica'}\n")
+    return 0
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m services.replication", description=__doc__)
+    parser.add_argument("what", choices=CHANGES)
+    run_to_exit(change(parser.parse_args().what))
+
+
+if __name__ == "__main__":
+    main()
