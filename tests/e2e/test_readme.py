@@ -12,9 +12,11 @@ from pathlib import Path
 
 import pytest
 from pydantic import SecretStr
+from pydantic_core import PydanticUndefined
 
 from services.__main__ import MarketplaceSettings
 from services.chassis.settings import DatabaseSettings, ServiceSettings, Settings
+from services.replication import AdminSettings
 from tests.marketplace import ROOT, healthy_marketplace
 from tests.settings import CartSettings, LomsSettings, NotifierSettings, ProductSettings
 
@@ -119,7 +121,7 @@ def test_the_table_of_targets_is_what_make_prints() -> None:
 
 
 ALL_SETTINGS: tuple[type[Settings], ...] = (
-    MarketplaceSettings, CartSettings, LomsSettings, ProductSettings, NotifierSettings
+    MarketplaceSettings, CartSettings, LomsSettings, ProductSettings, NotifierSettings, AdminSettings
 )  # fmt: skip
 COMMON = {
     **dict.fromkeys(set(DatabaseSettings.model_fields) - set(ServiceSettings.model_fields), "<STATEFUL>"),
@@ -128,8 +130,8 @@ COMMON = {
 
 
 def shown_default(settings: type[Settings], field: str) -> str:
-    default = settings.model_fields[field].default
-    if default is None:
+    default = settings.model_fields[field].get_default()
+    if default in (None, PydanticUndefined):
         return ""
     return str(default.get_secret_value() if isinstance(default, SecretStr) else default)
 
