@@ -8,7 +8,7 @@ from notifier_db.connections import Connection, ReadConnection
 RECORD_NOTIFICATION = """-- name: RecordNotification :one
 WITH advanced AS (
     INSERT INTO order_sequences AS s (order_id, last_sequence)
-    VALUES ($1::bigint, $2::integer)
+    VALUES ($1::bigint, $2::bigint)
     ON CONFLICT (order_id) DO UPDATE SET last_sequence = excluded.last_sequence
     WHERE s.last_sequence < excluded.last_sequence
     RETURNING s.order_id, s.last_sequence

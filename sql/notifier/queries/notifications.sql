@@ -2,7 +2,7 @@
 -- Stores a notification unless the order has this one or a later one, and tells whether it did.
 WITH advanced AS (
     INSERT INTO order_sequences AS s (order_id, last_sequence)
-    VALUES (@order_id::bigint, @sequence::integer)
+    VALUES (@order_id::bigint, @sequence::bigint)
     ON CONFLICT (order_id) DO UPDATE SET last_sequence = excluded.last_sequence
     WHERE s.last_sequence < excluded.last_sequence
     RETURNING s.order_id, s.last_sequence
