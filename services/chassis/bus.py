@@ -1,13 +1,17 @@
-"""Events between services: what a broker promises, and an in-process broker that keeps the promises."""
+"""Events between services: what a topic promises, and a topic within one process that keeps the promises."""
 
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Protocol
 from zlib import crc32
 
 from services.chassis.log import Logger
+
+BATCH = 500
+"""How many messages are handled at once, at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +23,17 @@ class Message:
     headers: tuple[tuple[str, bytes], ...] = ()
 
 
-Handle = Callable[[Message], Awaitable[None]]
+@dataclass(frozen=True, slots=True)
+class Received:
+    """A message and its place in the topic."""
+
+    message: Message
+    partition: int
+    offset: int
+
+
+Handle = Callable[[Sequence[Received]], Awaitable[None]]
+"""Handles messages of one partition, which are in their order. When it raises, all of them come again."""
 
 
 class Publisher(Protocol):
@@ -30,14 +44,28 @@ class Publisher(Protocol):
         ...
 
 
+class Consumer(Protocol):
+    """The receiving side of a topic: a member of the group whose members share the partitions."""
+
+    async def consume(self, handle: Handle, log: Logger) -> None:
+        """Has every message handled, in order within a partition, until cancelled.
+
+        A message whose handling fails comes again, and so may one that was handled when
+        its consumer died; those behind it wait.
+        """
+        ...
+
+
 @dataclass(slots=True)
 class _Partition:
     messages: deque[Message] = field(default_factory=deque)
     arrived: asyncio.Event = field(default_factory=asyncio.Event)
+    offset: int = 0
+    """Of the first of the messages."""
 
 
 class InProcessTopic:
-    """A topic within one process, with partitions and one consumer group.
+    """A topic within one process, with one consumer.
 
     A message leaves its partition only after it was handled. It keeps nothing
     while nobody consumes: there is no disk behind it.
@@ -57,27 +85,30 @@ class InProcessTopic:
             partition.arrived.set()
 
     async def consume(self, handle: Handle, log: Logger) -> None:
-        """Handles every message, in order within a partition, until cancelled.
-
-        A message whose handling fails is logged and tried again; those behind it wait.
-        """
         self._consumed = True
         try:
             async with asyncio.TaskGroup() as group:
-                for partition in self._partitions:
-                    group.create_task(self._consume(partition, handle, log))
+                for number in range(len(self._partitions)):
+                    group.create_task(self._consume(number, handle, log))
         finally:
             self._consumed = False
 
-    async def _consume(self, partition: _Partition, handle: Handle, log: Logger) -> None:
+    async def _consume(self, number: int, handle: Handle, log: Logger) -> None:
+        partition = self._partitions[number]
         while True:
             while partition.messages:
+                batch = [
+                    Received(message, number, partition.offset + index)
+                    for index, message in enumerate(islice(partition.messages, BATCH))
+                ]
                 try:
-                    await handle(partition.messages[0])
+                    await handle(batch)
                 except Exception:
-                    log.exception("event not handled", key=partition.messages[0].key.decode(errors="replace"))
+                    log.exception("events not handled", partition=number, offset=partition.offset)
                     await asyncio.sleep(self._retry_seconds)
                 else:
-                    partition.messages.popleft()
+                    partition.offset += len(batch)
+                    for _ in batch:
+                        partition.messages.popleft()
             partition.arrived.clear()
             await partition.arrived.wait()

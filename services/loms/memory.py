@@ -54,7 +54,8 @@ class MemoryStorage:
         self._requests: dict[tuple[int, UUID], _Request] = {}
         """Oldest first."""
         self._sequences: dict[int, int] = {}
-        self._outbox: dict[UUID, StatusChanged] = {}
+        self._event_ids = count(1)
+        self._outbox: dict[int, StatusChanged] = {}
 
     async def create(self, order: NewOrder, now: datetime) -> Created:
         if order.request_id is None:
@@ -114,7 +115,7 @@ class MemoryStorage:
 
     async def sent(self, events: Sequence[StatusChanged]) -> None:
         for event in events:
-            self._outbox.pop(event.event_id, None)
+            self._outbox.pop(event.id, None)
 
     def _free(self, sku: int) -> int:
         stock = self._stocks.get(sku)
@@ -137,5 +138,7 @@ class MemoryStorage:
         self._orders[order.order_id] = order
         sequence = self._sequences.get(order.order_id, 0) + 1
         self._sequences[order.order_id] = sequence
-        event = StatusChanged(uuid4(), order.order_id, sequence, order.user_id, order.status, now)
-        self._outbox[event.event_id] = event
+        event = StatusChanged(
+            next(self._event_ids), uuid4(), order.order_id, sequence, order.user_id, order.status, now
+        )
+        self._outbox[event.id] = event

@@ -98,14 +98,14 @@ class PostgresStorage:
     async def unsent(self, limit: int) -> Sequence[StatusChanged]:
         rows = await self._database.read(lambda connection: outbox.AsyncReader(connection).unsent_events(batch=limit))
         return [
-            StatusChanged(row.event_id, row.order_id, row.sequence, row.user_id, Status(row.status), row.moment)
+            StatusChanged(row.id, row.event_id, row.order_id, row.sequence, row.user_id, Status(row.status), row.moment)
             for row in rows
         ]
 
     async def sent(self, events: Sequence[StatusChanged]) -> None:
-        event_ids = [event.event_id for event in events]
+        ids = [event.id for event in events]
         await self._database.write(
-            lambda connection: outbox.AsyncQuerier(connection).delete_events(event_ids=event_ids), repeatable=True
+            lambda connection: outbox.AsyncQuerier(connection).delete_events(ids=ids), repeatable=True
         )
 
 

@@ -157,6 +157,8 @@ class Storage(Protocol):
 class StatusChanged:
     """A row of the outbox: an order got a status."""
 
+    id: int
+    """Its place in the outbox."""
     event_id: UUID
     order_id: int
     sequence: int

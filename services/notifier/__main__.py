@@ -1,6 +1,6 @@
 """The notifier as a process: `python -m services.notifier`."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import ClassVar
@@ -9,7 +9,7 @@ from marketplace.notifier.v1 import notifier_pb2_grpc as pb_grpc
 from pydantic_settings import SettingsConfigDict
 
 from services.chassis.background import background
-from services.chassis.bus import InProcessTopic, Message
+from services.chassis.bus import InProcessTopic, Received
 from services.chassis.lifecycle import main
 from services.chassis.log import Logger, get_logger
 from services.chassis.migrations import migrated_database
@@ -50,8 +50,9 @@ async def notifier(settings: NotifierSettings, order_events: InProcessTopic | No
     async with storage_of(settings, log) as storage:
         notifications = Notifications(storage, log)
 
-        async def handle(message: Message) -> None:
-            await notifications.notify(to_notification(message))
+        async def handle(batch: Sequence[Received]) -> None:
+            for received in batch:
+                await notifications.notify(to_notification(received.message))
 
         async def consume() -> None:
             await topic.consume(handle, log)

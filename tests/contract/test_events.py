@@ -19,7 +19,7 @@ POLICY = OrderEvent.DESCRIPTOR.GetOptions().Extensions[options.event]
 
 
 def changed(status: Status) -> StatusChanged:
-    return StatusChanged(uuid.uuid4(), 5, 3, 7, status, FakeClock()())
+    return StatusChanged(1, uuid.uuid4(), 5, 3, 7, status, FakeClock()())
 
 
 @pytest.mark.parametrize("status", Status)

@@ -27,7 +27,7 @@ class CartRow:
 
 LOCK_CART = """-- name: LockCart :exec
 INSERT INTO carts AS c (user_id, version) VALUES ($1, nextval('cart_versions'))
-ON CONFLICT (user_id) DO UPDATE SET user_id = excluded.user_id
+ON CONFLICT (user_id) DO UPDATE SET user_id = excluded.user_id WHERE false
 """
 
 ADD_ITEM = """-- name: AddItem :one
@@ -154,8 +154,7 @@ WHERE c.user_id = $1 AND c.version = $2
 """
 
 FORGET_CHECKOUTS = """-- name: ForgetCheckouts :execrows
-DELETE FROM checkouts
-WHERE (checkouts.user_id, checkouts.request_id) IN (
+WITH old AS (
     SELECT
         c.user_id,
         c.request_id
@@ -165,6 +164,9 @@ WHERE (checkouts.user_id, checkouts.request_id) IN (
     LIMIT $2
     FOR UPDATE SKIP LOCKED
 )
+
+DELETE FROM checkouts USING old
+WHERE checkouts.user_id = old.user_id AND checkouts.request_id = old.request_id
 """
 
 

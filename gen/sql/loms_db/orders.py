@@ -142,8 +142,7 @@ class OrderOfRequestRow:
 
 
 FORGET_REQUESTS = """-- name: ForgetRequests :execrows
-DELETE FROM requests
-WHERE (requests.user_id, requests.request_id) IN (
+WITH old AS (
     SELECT
         r.user_id,
         r.request_id
@@ -153,6 +152,9 @@ WHERE (requests.user_id, requests.request_id) IN (
     LIMIT $2
     FOR UPDATE SKIP LOCKED
 )
+
+DELETE FROM requests USING old
+WHERE requests.user_id = old.user_id AND requests.request_id = old.request_id
 """
 
 ORDER = """-- name: Order :one

@@ -11,7 +11,7 @@ GROUP BY c.user_id;
 -- name: LockCart :exec
 -- Locks the cart of a user, and makes it if there is none: what follows in the transaction sees it as it is.
 INSERT INTO carts AS c (user_id, version) VALUES (@user_id, nextval('cart_versions'))
-ON CONFLICT (user_id) DO UPDATE SET user_id = excluded.user_id;
+ON CONFLICT (user_id) DO UPDATE SET user_id = excluded.user_id WHERE false;
 
 -- name: AddItem :one
 -- Adds units to a line of a locked cart, unless that line or the cart would be too full.
@@ -122,8 +122,7 @@ WHERE c.user_id = @user_id AND c.version = @version;
 
 -- name: ForgetCheckouts :execrows
 -- Forgets the oldest of the request_ids that were used before a moment.
-DELETE FROM checkouts
-WHERE (checkouts.user_id, checkouts.request_id) IN (
+WITH old AS (
     SELECT
         c.user_id,
         c.request_id
@@ -132,4 +131,7 @@ WHERE (checkouts.user_id, checkouts.request_id) IN (
     ORDER BY c.created_at
     LIMIT @batch
     FOR UPDATE SKIP LOCKED
-);
+)
+
+DELETE FROM checkouts USING old
+WHERE checkouts.user_id = old.user_id AND checkouts.request_id = old.request_id;

@@ -109,8 +109,7 @@ WHERE r.user_id = @user_id AND r.request_id = @request_id;
 
 -- name: ForgetRequests :execrows
 -- Forgets the oldest of the request_ids that were used before a moment.
-DELETE FROM requests
-WHERE (requests.user_id, requests.request_id) IN (
+WITH old AS (
     SELECT
         r.user_id,
         r.request_id
@@ -119,7 +118,10 @@ WHERE (requests.user_id, requests.request_id) IN (
     ORDER BY r.created_at
     LIMIT @batch
     FOR UPDATE SKIP LOCKED
-);
+)
+
+DELETE FROM requests USING old
+WHERE requests.user_id = old.user_id AND requests.request_id = old.request_id;
 
 -- name: Order :one
 -- An order with its items in sku order.

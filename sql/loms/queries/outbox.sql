@@ -7,4 +7,4 @@ LIMIT @batch;
 -- name: DeleteEvents :execrows
 -- Forgets events that were sent.
 DELETE FROM outbox
-WHERE outbox.event_id = ANY(@event_ids::uuid []);
+WHERE outbox.id = ANY(@ids::bigint []);

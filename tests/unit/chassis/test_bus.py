@@ -1,12 +1,12 @@
 """The in-process topic: order, retries, and what is kept."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from zlib import crc32
 
 from services.chassis.background import background
-from services.chassis.bus import Handle, InProcessTopic, Message
+from services.chassis.bus import Handle, InProcessTopic, Message, Received
 from services.chassis.log import get_logger
 
 ONE, OTHER = b"1", b"4"
@@ -27,9 +27,10 @@ def messages(key: bytes, values: Iterable[int]) -> list[Message]:
 class Inbox(asyncio.Queue[bytes]):
     """Takes what was handled."""
 
-    async def handle(self, message: Message) -> None:
+    async def handle(self, batch: Sequence[Received]) -> None:
         await asyncio.sleep(0)
-        self.put_nowait(message.value)
+        for received in batch:
+            self.put_nowait(received.message.value)
 
     async def next(self, count: int) -> list[bytes]:
         async with asyncio.timeout(5):
@@ -57,13 +58,14 @@ async def test_a_message_that_fails_is_tried_again_and_only_those_behind_it_wait
     topic, inbox, mended = InProcessTopic(retry_seconds=0.001), Inbox(), asyncio.Event()
     failures = 0
 
-    async def handle(message: Message) -> None:
+    async def handle(batch: Sequence[Received]) -> None:
         nonlocal failures
-        if message.value == b"1/1" and not mended.is_set():
+        values = [received.message.value for received in batch]
+        if b"1/1" in values and not mended.is_set():
             failures += 1
             raise ValueError("not yet")
-        await inbox.handle(message)
-        if message.value == b"4/2":
+        await inbox.handle(batch)
+        if b"4/2" in values:
             mended.set()
 
     async with consumed(topic, handle):
@@ -73,7 +75,7 @@ async def test_a_message_that_fails_is_tried_again_and_only_those_behind_it_wait
 
     assert handled == [b"4/1", b"4/2", b"1/1", b"1/2"]
     assert failures >= 1
-    assert [(line["event"], line["key"]) for line in logs] == [("event not handled", "1")] * failures
+    assert [(line["event"], line["offset"]) for line in logs] == [("events not handled", 0)] * failures
 
 
 async def test_what_is_published_while_nobody_consumes_is_dropped() -> None:
@@ -91,7 +93,7 @@ async def test_what_is_published_while_nobody_consumes_is_dropped() -> None:
 async def test_a_message_whose_handling_was_cut_off_is_handled_by_the_next_consumer() -> None:
     topic, inbox, begun = InProcessTopic(), Inbox(), asyncio.Event()
 
-    async def hang(_message: Message) -> None:
+    async def hang(_batch: Sequence[Received]) -> None:
         begun.set()
         await asyncio.Event().wait()
 

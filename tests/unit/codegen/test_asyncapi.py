@@ -185,6 +185,7 @@ def _references(value: Any) -> list[str]:
 
 def _sent(**others: Any) -> StatusChanged:
     event: dict[str, Any] = {
+        "id": 1,
         "event_id": uuid4(),
         "order_id": 5,
         "sequence": 1,

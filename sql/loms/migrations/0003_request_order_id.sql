@@ -1,2 +1,0 @@
--- A request_id has led to an order.
-ALTER TABLE requests ADD CHECK (order_id > 0);
