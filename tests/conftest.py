@@ -8,6 +8,7 @@ import structlog
 from structlog.typing import EventDict, WrappedLogger
 
 from services.chassis.log import Logger, add_facts, configure_logging
+from tests.postgres import running_postgres
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -25,6 +26,13 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 @pytest.fixture(autouse=True, scope="session")
 def _quiet_logs() -> None:
     configure_logging("error", "json")
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[str]:
+    """The DSN of a PostgreSQL server that does nothing by itself, and on which nobody waits for a lock for ever."""
+    with running_postgres(lock_timeout="20s", autovacuum="off") as dsn:
+        yield dsn
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator, Iterable
 
 import asyncpg
 import pytest
@@ -13,7 +13,7 @@ from services.embedded_postgres import DATABASES
 from tests.contract.columns import Catalogue, Column, catalogue_of
 from tests.contract.contract import messages, methods, rules
 from tests.contract.values import UUID, allows, values
-from tests.postgres import create_database, running_postgres
+from tests.postgres import create_database
 from tests.unit.codegen.compiled import ROOT
 
 SERVICES = sorted(path.parent.name for path in (ROOT / "sql").glob("*/migrations"))
@@ -68,10 +68,9 @@ Pairs = list[tuple[Column, FieldDescriptor]]
 
 
 @pytest.fixture(scope="session")
-def databases() -> Iterator[dict[str, str]]:
+def databases(server: str) -> dict[str, str]:
     """The DSN of the database of each service, with its migrations applied."""
-    with running_postgres() as server:
-        yield {service: asyncio.run(create_database(server, *migrations(service))) for service in SERVICES}
+    return {service: asyncio.run(create_database(server, *migrations(service))) for service in SERVICES}
 
 
 def migrations(service: str) -> list[str]:

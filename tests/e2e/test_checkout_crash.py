@@ -2,7 +2,7 @@
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from services.chassis.bus import InProcessTopic
 from services.loms.__main__ import loms
 from services.product.__main__ import product
 from tests.marketplace import Program, free_ports, started
-from tests.postgres import create_database, running_postgres
+from tests.postgres import create_database
 from tests.settings import FREE, LomsSettings, ProductSettings
 from tests.waiting import until
 
@@ -37,9 +37,8 @@ IS_STOPPED = "SELECT EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AN
 
 
 @pytest.fixture
-def dsn() -> Iterator[str]:
-    with running_postgres() as server:
-        yield asyncio.run(create_database(server))
+def dsn(server: str) -> str:
+    return asyncio.run(create_database(server))
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import pytest
 import pytest_asyncio
 
 from tests.marketplace import ROOT
-from tests.postgres import create_database, running_postgres
+from tests.postgres import create_database
 from tests.sql.connections import Pair
 from tests.sql.queries import named_query, queries, services
 
@@ -19,13 +19,6 @@ DO $$ BEGIN
     EXECUTE (SELECT 'TRUNCATE ' || string_agg(quote_ident(tablename), ', ') FROM pg_tables WHERE schemaname = 'public');
 END $$
 """
-
-
-@pytest.fixture(scope="session")
-def server() -> Iterator[str]:
-    """The DSN of a PostgreSQL server that does nothing by itself, and on which nobody waits for a lock for ever."""
-    with running_postgres(lock_timeout="20s", autovacuum="off") as dsn:
-        yield dsn
 
 
 @pytest.fixture(scope="session")

@@ -13,7 +13,7 @@ from services.chassis.migrations import migrate
 from services.chassis.postgres import Database, database
 from tests.marketplace import ROOT
 from tests.pgbouncer import PgBouncer, running_pgbouncer
-from tests.postgres import create_database, running_postgres
+from tests.postgres import create_database
 
 CONNECTIONS = 10
 TABLES = """
@@ -35,13 +35,6 @@ class Connected:
 
 
 Databases: TypeAlias = Callable[[str], AbstractAsyncContextManager[Connected]]
-
-
-@pytest.fixture(scope="session")
-def server() -> Iterator[str]:
-    """The DSN of a PostgreSQL server."""
-    with running_postgres() as dsn:
-        yield dsn
 
 
 @pytest.fixture(scope="session")

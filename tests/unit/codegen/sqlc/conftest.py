@@ -1,22 +1,21 @@
 """A server that has the tables of schema.sql."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import asyncpg
 import pytest
 
-from tests.postgres import create_database, running_postgres, up
+from tests.postgres import create_database, up
 
 SCHEMA = Path(__file__).parent / "schema.sql"
 
 
 @pytest.fixture(scope="session")
-def database() -> Iterator[str]:
+def database(server: str) -> str:
     """The DSN."""
-    with running_postgres() as dsn:
-        yield asyncio.run(create_database(dsn, up(SCHEMA.read_text())))
+    return asyncio.run(create_database(server, up(SCHEMA.read_text())))
 
 
 @pytest.fixture
