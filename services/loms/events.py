@@ -1,27 +1,11 @@
-"""The way of an order's events: from the outbox of the storage to the topic."""
+"""The events of orders, as LOMS sends them."""
 
 from marketplace.loms.v1.events_pb2 import OrderEvent
 
 from services.chassis import event_json
-from services.chassis.bus import Message, Publisher
+from services.chassis.bus import Message
 from services.chassis.clock import timestamp
-from services.loms.usecases import Outbox, StatusChanged
-
-BATCH = 500
-
-
-class Relay:
-    """Sends what is in the outbox. An event is forgotten only after it was sent, so it may be sent twice."""
-
-    def __init__(self, outbox: Outbox, publisher: Publisher) -> None:
-        self._outbox = outbox
-        self._publisher = publisher
-
-    async def send_all(self) -> None:
-        while events := await self._outbox.unsent(BATCH):
-            await self._publisher.publish([to_message(event) for event in events])
-            await self._outbox.sent(events)
-
+from services.loms.usecases import StatusChanged
 
 def to_message(event: StatusChanged) -> Message:
     """The event as it travels: what the contract says in the value, the rest in the headers."""

@@ -10,6 +10,7 @@ from datetime import datetime
 from itertools import count, islice, takewhile
 from uuid import UUID, uuid4
 
+from services.chassis.bell import Bell
 from services.loms.usecases import (
     Change,
     Created,
@@ -55,6 +56,7 @@ class MemoryStorage:
         """Oldest first."""
         self._sequences: dict[int, int] = {}
         self._event_ids = count(1)
+        self._bell = Bell()
         self._outbox: dict[int, StatusChanged] = {}
 
     async def create(self, order: NewOrder, now: datetime) -> Created:
@@ -110,6 +112,15 @@ class MemoryStorage:
         stock = self._stocks.get(sku)
         return stock.available if stock else None
 
+    async def lead(self, relay_id: UUID, seconds: float) -> bool:
+        return True  # nobody else can see this memory
+
+    async def resign(self, relay_id: UUID) -> None:
+        pass
+
+    async def changed(self, seconds: float) -> None:
+        await self._bell.wait(seconds)
+
     async def unsent(self, limit: int) -> Sequence[StatusChanged]:
         return list(islice(self._outbox.values(), limit))
 
@@ -142,3 +153,4 @@ class MemoryStorage:
             next(self._event_ids), uuid4(), order.order_id, sequence, order.user_id, order.status, now
         )
         self._outbox[event.id] = event
+        self._bell.ring()

@@ -8,6 +8,7 @@ from uuid import UUID
 from loms_db import orders, outbox, stocks
 from loms_db.models import ORDER_STATUS_BY_VALUE
 
+from services.chassis.bell import Bell
 from services.chassis.postgres import Database, Reads
 from services.loms.usecases import (
     Change,
@@ -25,9 +26,11 @@ from services.loms.usecases import (
 class PostgresStorage:
     """Orders, stock and the outbox. A replica may answer what an order and a stock are."""
 
-    def __init__(self, database: Database, reads: Reads) -> None:
+    def __init__(self, database: Database, reads: Reads, bell: Bell | None = None) -> None:
         self._database = database
         self._reads = reads
+        self._bell = bell or Bell()
+        self._leads = False
 
     async def create(self, order: NewOrder, now: datetime) -> Created:
         new = orders.CreateOrderParams(
@@ -43,6 +46,7 @@ class PostgresStorage:
             repeatable=order.request_id is not None,
         )
         if created is not None:
+            self._ring()
             return Created(created.order_id, tuple(created.short))
         assert order.request_id is not None
         return await self._created_before(order.user_id, order.request_id, new.body_hash)
@@ -78,6 +82,8 @@ class PostgresStorage:
             ),
             repeatable=True,
         )
+        if found == Status.AWAITING_PAYMENT:
+            self._ring()
         return None if found is None else Status(found)
 
     async def change_unpaid(self, created_before: datetime, change: Change, now: datetime, limit: int) -> list[int]:
@@ -88,12 +94,31 @@ class PostgresStorage:
             sold=change.stock is StockEffect.SELL,
             moment=now,
         )
-        return await self._database.write(
+        changed = await self._database.write(
             lambda connection: orders.AsyncQuerier(connection).change_unpaid_orders(due), repeatable=True
         )
+        if changed:
+            self._ring()
+        return changed
 
     async def available(self, sku: int) -> int | None:
         return await self._reads.read(lambda connection: stocks.AsyncReader(connection).available_stock(sku=sku))
+
+    async def lead(self, relay_id: UUID, seconds: float) -> bool:
+        leads = await self._database.write(
+            lambda connection: outbox.AsyncQuerier(connection).lead(relay_id=relay_id, seconds=seconds),
+            repeatable=True,
+        )
+        self._leads = bool(leads)
+        return self._leads
+
+    async def resign(self, relay_id: UUID) -> None:
+        await self._database.write(
+            lambda connection: outbox.AsyncQuerier(connection).resign(relay_id=relay_id), repeatable=True
+        )
+
+    async def changed(self, seconds: float) -> None:
+        await self._bell.wait(seconds)
 
     async def unsent(self, limit: int) -> Sequence[StatusChanged]:
         rows = await self._database.read(lambda connection: outbox.AsyncReader(connection).unsent_events(batch=limit))
@@ -107,6 +132,10 @@ class PostgresStorage:
         await self._database.write(
             lambda connection: outbox.AsyncQuerier(connection).delete_events(ids=ids), repeatable=True
         )
+
+    def _ring(self) -> None:
+        """Tells whoever sends that there are events."""
+        self._bell.ring(elsewhere=not self._leads)
 
 
 def body_hash(items: Sequence[Item]) -> bytes:

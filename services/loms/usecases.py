@@ -169,7 +169,19 @@ class StatusChanged:
 
 
 class Outbox(Protocol):
-    """The events that are stored and not yet known to be sent."""
+    """The events that are stored and not yet known to be sent, and who of those that could send them does."""
+
+    async def lead(self, relay_id: UUID, seconds: float) -> bool:
+        """Gives the lead to this relay for so long, if it has it or nobody does. Tells whether it has it."""
+        ...
+
+    async def resign(self, relay_id: UUID) -> None:
+        """Takes the lead from this relay."""
+        ...
+
+    async def changed(self, seconds: float) -> None:
+        """Waits until there may be more events, or that long."""
+        ...
 
     async def unsent(self, limit: int) -> Sequence[StatusChanged]:
         """The oldest of them, those of one order in order."""

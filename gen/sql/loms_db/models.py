@@ -50,6 +50,15 @@ class Outbox:
 
 
 @dataclass(frozen=True, slots=True)
+class RelayLead:
+    """Which relay sends what is in the outbox."""
+
+    is_only: bool
+    relay_id: UUID
+    expires_at: datetime.datetime
+
+
+@dataclass(frozen=True, slots=True)
 class Request:
     """Which request_id has led to which order."""
 

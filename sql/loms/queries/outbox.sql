@@ -8,3 +8,20 @@ LIMIT @batch;
 -- Forgets events that were sent.
 DELETE FROM outbox
 WHERE outbox.id = ANY(@ids::bigint []);
+
+-- name: Lead :one
+-- Gives the lead to a relay that has it or if nobody does, and tells whether it has it.
+WITH leader AS (
+    INSERT INTO relay_lead AS l (relay_id, expires_at)
+    VALUES (@relay_id, clock_timestamp() + make_interval(secs => @seconds))
+    ON CONFLICT (is_only) DO UPDATE SET relay_id = excluded.relay_id, expires_at = excluded.expires_at
+    WHERE l.relay_id = excluded.relay_id OR l.expires_at < clock_timestamp()
+    RETURNING l.relay_id
+)
+
+SELECT EXISTS (SELECT FROM leader) AS leads;
+
+-- name: Resign :exec
+-- Takes the lead from a relay.
+DELETE FROM relay_lead
+WHERE relay_lead.relay_id = @relay_id;

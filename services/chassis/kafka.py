@@ -1,0 +1,216 @@
+"""A topic of Kafka: an idempotent producer, and a member of a consumer group that commits what it has handled."""
+
+import asyncio
+import time
+from collections import defaultdict
+from collections.abc import AsyncIterator, Coroutine, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from typing import Any
+
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
+from aiokafka.errors import CommitFailedError, ConsumerStoppedError, IllegalStateError, KafkaError
+from aiokafka.partitioner import DefaultPartitioner
+from aiokafka.producer.message_accumulator import BatchBuilder
+
+from services.chassis.bus import BATCH, Handle, Message, Received
+from services.chassis.log import Logger
+
+PUBLISH_SECONDS = 10
+"""How long the brokers may take to store messages before the producer is given up."""
+MAX_BATCH_BYTES = 256 * 1024
+POLL_SECONDS = 0.2
+RETRY_SECONDS = 0.5
+CLOSE_SECONDS = 5
+SESSION_SECONDS = 10
+"""How long the group waits for a member that is gone."""
+
+STUCK_SECONDS = 30
+"""How long a consumer may receive nothing before somebody looks whether there is something."""
+
+
+@dataclass(frozen=True)
+class KafkaTopic:
+    """A topic, and where its brokers are."""
+
+    bootstrap: str
+    """`host:port`, separated by commas."""
+    name: str
+
+
+class KafkaPublisher:
+    """Sends to a topic, with acks of all replicas in sync.
+
+    A producer that has failed once, or did not answer in time, is not used again: after
+    some errors it would never recover.
+    """
+
+    def __init__(self, topic: KafkaTopic, log: Logger) -> None:
+        self._topic = topic
+        self._log = log
+        self._producer: AIOKafkaProducer | None = None
+
+    async def publish(self, messages: Sequence[Message]) -> None:
+        try:
+            async with asyncio.timeout(PUBLISH_SECONDS):
+                await self._send(await self._started(), messages)
+        except BaseException:
+            await self.close()
+            raise
+
+    async def close(self) -> None:
+        """Lets go of the brokers."""
+        producer, self._producer = self._producer, None
+        if producer is not None:
+            await _stop(producer)
+
+    async def _started(self) -> AIOKafkaProducer:
+        if self._producer is None:
+            producer = AIOKafkaProducer(
+                bootstrap_servers=self._topic.bootstrap,
+                acks="all",
+                enable_idempotence=True,
+                max_batch_size=MAX_BATCH_BYTES,
+                request_timeout_ms=PUBLISH_SECONDS * 1000,
+            )
+            try:
+                await producer.start()
+            except BaseException:
+                await _stop(producer)
+                raise
+            self._producer = producer
+        return self._producer
+
+    async def _send(self, producer: AIOKafkaProducer, messages: Sequence[Message]) -> None:
+        partitions = sorted(await producer.partitions_for(self._topic.name))
+        partitioner = DefaultPartitioner()
+        by_partition: dict[int, list[Message]] = defaultdict(list)
+        for message in messages:
+            by_partition[partitioner(message.key, partitions, partitions)].append(message)
+        sent = []
+        for partition, own in by_partition.items():
+            batch = producer.create_batch()
+            for message in own:
+                if not _append(batch, message):
+                    sent.append(await producer.send_batch(batch, self._topic.name, partition=partition))
+                    batch = producer.create_batch()
+                    _append(batch, message)
+            sent.append(await producer.send_batch(batch, self._topic.name, partition=partition))
+        await asyncio.gather(*sent)
+
+
+class StuckError(Exception):
+    """There are messages, and the consumer receives none of them."""
+
+
+class KafkaConsumer:
+    """Receives from a topic as a member of a group, and commits what was handled.
+
+    A consumer that fails or is stuck is replaced by a new one: after some restarts of a
+    broker it would never receive anything again (aio-libs/aiokafka issue 1154).
+    """
+
+    def __init__(self, topic: KafkaTopic, group: str, stuck_seconds: float = STUCK_SECONDS) -> None:
+        self._topic = topic
+        self._group = group
+        self._stuck_seconds = stuck_seconds
+
+    async def consume(self, handle: Handle, log: Logger) -> None:
+        while True:
+            try:
+                async with self._member() as consumer:
+                    await self._receive(consumer, handle, log)
+            except (KafkaError, ConsumerStoppedError, StuckError, OSError) as error:
+                log.warning("consumer replaced", topic=self._topic.name, error=type(error).__name__)
+                await asyncio.sleep(RETRY_SECONDS)
+
+    @asynccontextmanager
+    async def _member(self) -> AsyncIterator[AIOKafkaConsumer]:
+        consumer = AIOKafkaConsumer(
+            self._topic.name,
+            bootstrap_servers=self._topic.bootstrap,
+            group_id=self._group,
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",
+            session_timeout_ms=SESSION_SECONDS * 1000,
+            heartbeat_interval_ms=SESSION_SECONDS * 1000 // 3,
+            max_poll_records=BATCH,
+        )
+        try:
+            await consumer.start()
+            yield consumer
+        finally:
+            await _stop(consumer)
+
+    async def _receive(self, consumer: AIOKafkaConsumer, handle: Handle, log: Logger) -> None:
+        received_at = time.monotonic()
+        while True:
+            received = await consumer.getmany(timeout_ms=round(POLL_SECONDS * 1000))
+            for partition, records in received.items():
+                await _finished(self._handle(consumer, partition, records, handle, log))
+            if received:
+                received_at = time.monotonic()
+            elif time.monotonic() - received_at > self._stuck_seconds:
+                await self._check(consumer)
+                received_at = time.monotonic()
+
+    async def _handle(
+        self,
+        consumer: AIOKafkaConsumer,
+        partition: TopicPartition,
+        records: Sequence[ConsumerRecord],
+        handle: Handle,
+        log: Logger,
+    ) -> None:
+        """Has the messages handled and commits that; those that were not handled are received again."""
+        try:
+            await handle([_received(record) for record in records])
+        except Exception:
+            log.exception("events not handled", partition=partition.partition, offset=records[0].offset)
+            await asyncio.sleep(RETRY_SECONDS)
+            if partition in consumer.assignment():
+                consumer.seek(partition, records[0].offset)
+            return
+        with suppress(CommitFailedError, IllegalStateError):  # the partition is somebody else's now
+            await consumer.commit({partition: records[-1].offset + 1})
+
+    async def _check(self, consumer: AIOKafkaConsumer) -> None:
+        """Raises StuckError when there is something to receive, or nobody who tells."""
+        partitions = consumer.assignment()
+        try:
+            async with asyncio.timeout(self._stuck_seconds):
+                ends = await consumer.end_offsets(partitions)
+                positions = {partition: await consumer.position(partition) for partition in partitions}
+        except TimeoutError:
+            raise StuckError from None
+        if any(ends[partition] > position for partition, position in positions.items()):
+            raise StuckError
+
+
+def _append(batch: BatchBuilder, message: Message) -> bool:
+    """Whether there was place for it."""
+    appended = batch.append(timestamp=None, key=message.key, value=message.value, headers=list(message.headers))
+    return appended is not None
+
+
+def _received(record: ConsumerRecord) -> Received:
+    message = Message(record.key or b"", record.value or b"", tuple(record.headers))
+    return Received(message, record.partition, record.offset)
+
+
+async def _finished(work: Coroutine[Any, Any, None]) -> None:
+    """Waits for work that a stop does not cut off."""
+    task = asyncio.ensure_future(work)
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        with suppress(Exception):
+            await asyncio.wait_for(task, CLOSE_SECONDS)
+        raise
+
+
+async def _stop(client: AIOKafkaProducer | AIOKafkaConsumer) -> None:
+    """Stops a client, which may wait for brokers that are not there."""
+    with suppress(KafkaError, OSError, TimeoutError):
+        async with asyncio.timeout(CLOSE_SECONDS):
+            await client.stop()

@@ -1,0 +1,74 @@
+"""The way of an order's events: from the outbox of the storage to the topic."""
+
+import asyncio
+import time
+from uuid import uuid4
+
+from services.chassis.bus import Publisher
+from services.chassis.log import Logger
+from services.loms.events import to_message
+from services.loms.usecases import Outbox
+
+BATCH = 500
+LEASE_SECONDS = 3
+"""How long a relay leads without saying so again: longer than a pause of its process should be."""
+RENEW_SECONDS = 1
+MARGIN_SECONDS = 1
+"""What is left of a lease when its holder sends no more: time enough for what was just sent to arrive."""
+
+
+class Relay:
+    """Sends what is in the outbox. Of all that share an outbox one leads, and only that one sends.
+
+    An event is forgotten only after it was sent, so it may be sent twice. A relay that
+    stood still for longer than its lease may send once more what another one has sent
+    since. Within an order nothing new is ever sent out of order.
+    """
+
+    def __init__(self, outbox: Outbox, publisher: Publisher, interval_seconds: float, log: Logger) -> None:
+        self._outbox = outbox
+        self._publisher = publisher
+        self._interval_seconds = interval_seconds
+        self._log = log
+        self._id = uuid4()
+        self._leads_until = 0.0
+        self._led = False
+
+    async def lead(self) -> None:
+        """Takes the lead, if nobody has it, or keeps it."""
+        asked = time.monotonic()
+        leads = await self._outbox.lead(self._id, LEASE_SECONDS)
+        if leads != self._led:
+            self._log.info("relay leads" if leads else "relay follows")
+        self._led = leads
+        self._leads_until = asked + LEASE_SECONDS - MARGIN_SECONDS if leads else 0.0
+
+    async def resign(self) -> None:
+        """Sends what is left, and leaves the lead to another one."""
+        try:
+            await self.send_all()
+        finally:
+            self._leads_until = 0.0
+            await self._outbox.resign(self._id)
+
+    async def run(self) -> None:
+        """Sends events as they come, until cancelled."""
+        while True:
+            try:
+                await self.send_all()
+            except Exception as error:
+                self._log.warning("events not sent", error=type(error).__name__)
+                await asyncio.sleep(self._interval_seconds)
+            else:
+                await self._outbox.changed(self._interval_seconds)
+
+    async def send_all(self) -> None:
+        """Sends until nothing is left, as long as it leads."""
+        while self._leads() and (events := await self._outbox.unsent(BATCH)):
+            if not self._leads():
+                return
+            await self._publisher.publish([to_message(event) for event in events])
+            await self._outbox.sent(events)
+
+    def _leads(self) -> bool:
+        return time.monotonic() < self._leads_until
