@@ -71,14 +71,17 @@ class SharedBell(Bell):
     async def _hear(self) -> None:
         while True:
             try:
-                connection = await asyncpg.connect(self._direct_url, timeout=RECONNECT_SECONDS)
-                try:
-                    lost = asyncio.Event()
-                    connection.add_termination_listener(lambda _: lost.set())
-                    await connection.add_listener(self._channel, lambda *_: self.ring(elsewhere=False))
-                    await lost.wait()
-                finally:
-                    connection.terminate()
+                await self._hear_until_lost()
             except (*LOST, TimeoutError, asyncpg.PostgresError) as error:
                 self._log.warning("no rings are heard", channel=self._channel, error=type(error).__name__)
             await asyncio.sleep(RECONNECT_SECONDS)
+
+    async def _hear_until_lost(self) -> None:
+        connection = await asyncpg.connect(self._direct_url, timeout=RECONNECT_SECONDS)
+        try:
+            lost = asyncio.Event()
+            connection.add_termination_listener(lambda _: lost.set())
+            await connection.add_listener(self._channel, lambda *_: self.ring(elsewhere=False))
+            await lost.wait()
+        finally:
+            connection.terminate()

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from chassis.v1 import options_pb2 as options
 from google.protobuf import descriptor_pool
-from google.protobuf.descriptor import MethodDescriptor
+from google.protobuf.descriptor import Descriptor, MethodDescriptor
 
 
 def _code_policy(code: options.Code.ValueType) -> options.CodePolicy:
@@ -59,3 +59,11 @@ def rpc(path: str) -> Rpc:
         max_deadline=longest,
         catalogue=frozenset((error.code, error.reason) for error in policy.errors),
     )
+
+
+def event(message: Descriptor) -> options.EventPolicy:
+    """How an event travels. Raises ContractError when the message is none."""
+    policy = message.GetOptions().Extensions[options.event]
+    if not policy.topic:
+        raise ContractError(f"{message.full_name}: (chassis.v1.event).topic is missing")
+    return policy

@@ -14,6 +14,7 @@ from aiokafka.partitioner import DefaultPartitioner
 from aiokafka.producer.message_accumulator import BatchBuilder
 
 from services.chassis.bus import BATCH, Handle, Message, Received
+from services.chassis.errors import UnavailableError
 from services.chassis.log import Logger
 
 PUBLISH_SECONDS = 10
@@ -45,15 +46,17 @@ class KafkaPublisher:
     some errors it would never recover.
     """
 
-    def __init__(self, topic: KafkaTopic, log: Logger) -> None:
+    def __init__(self, topic: KafkaTopic) -> None:
         self._topic = topic
-        self._log = log
         self._producer: AIOKafkaProducer | None = None
 
     async def publish(self, messages: Sequence[Message]) -> None:
         try:
             async with asyncio.timeout(PUBLISH_SECONDS):
                 await self._send(await self._started(), messages)
+        except (KafkaError, OSError, TimeoutError) as error:
+            await self.close()
+            raise UnavailableError(f"the brokers have not taken it ({type(error).__name__})") from error
         except BaseException:
             await self.close()
             raise

@@ -21,6 +21,9 @@ def _port_exists(address: str) -> str:
 Address = Annotated[str, Field(pattern=r"^[\w.\-]+:\d{1,5}$"), AfterValidator(_port_exists)]
 """`host:port`. To listen on, port 0 takes a free one."""
 
+Bootstrap = Annotated[str, Field(pattern=r"^[\w.\-]+:\d{1,5}(,[\w.\-]+:\d{1,5})*$")]
+"""`host:port` of brokers of Kafka, separated by commas."""
+
 Duration = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 """A time that ends, in the unit that the setting's name says."""
 

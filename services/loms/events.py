@@ -7,6 +7,7 @@ from services.chassis.bus import Message
 from services.chassis.clock import timestamp
 from services.loms.usecases import StatusChanged
 
+
 def to_message(event: StatusChanged) -> Message:
     """The event as it travels: what the contract says in the value, the rest in the headers."""
     value = OrderEvent(order_id=event.order_id, status=event.status, moment=timestamp(event.moment))

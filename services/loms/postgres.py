@@ -6,7 +6,7 @@ from hashlib import sha256
 from uuid import UUID
 
 from loms_db import orders, outbox, stocks
-from loms_db.models import ORDER_STATUS_BY_VALUE
+from loms_db.models import ORDER_STATUS_BY_VALUE, OrderStatus
 
 from services.chassis.bell import Bell
 from services.chassis.postgres import Database, Reads
@@ -82,7 +82,7 @@ class PostgresStorage:
             ),
             repeatable=True,
         )
-        if found == Status.AWAITING_PAYMENT:
+        if found is OrderStatus.AWAITING_PAYMENT:
             self._ring()
         return None if found is None else Status(found)
 

@@ -5,14 +5,17 @@ import time
 from uuid import uuid4
 
 from services.chassis.bus import Publisher
+from services.chassis.errors import AppError
 from services.chassis.log import Logger
 from services.loms.events import to_message
 from services.loms.usecases import Outbox
 
 BATCH = 500
+FLUSH_SECONDS = 5
 LEASE_SECONDS = 3
 """How long a relay leads without saying so again: longer than a pause of its process should be."""
-RENEW_SECONDS = 1
+LEAD_INTERVAL_SECONDS = 0.5
+"""How often it has to ask for the lead."""
 MARGIN_SECONDS = 1
 """What is left of a lease when its holder sends no more: time enough for what was just sent to arrive."""
 
@@ -43,24 +46,28 @@ class Relay:
         self._led = leads
         self._leads_until = asked + LEASE_SECONDS - MARGIN_SECONDS if leads else 0.0
 
-    async def resign(self) -> None:
-        """Sends what is left, and leaves the lead to another one."""
+    async def stop(self) -> None:
+        """Sends what is left, if the topic takes it, and leaves the lead to another one."""
         try:
-            await self.send_all()
-        finally:
-            self._leads_until = 0.0
-            await self._outbox.resign(self._id)
+            async with asyncio.timeout(FLUSH_SECONDS):
+                await self.send_all()
+        except (AppError, TimeoutError) as error:
+            self._log.warning("events left for the next relay", error=str(error))
+        self._leads_until = 0.0
+        await self._outbox.resign(self._id)
 
     async def run(self) -> None:
         """Sends events as they come, until cancelled."""
         while True:
             try:
                 await self.send_all()
-            except Exception as error:
-                self._log.warning("events not sent", error=type(error).__name__)
-                await asyncio.sleep(self._interval_seconds)
-            else:
                 await self._outbox.changed(self._interval_seconds)
+                continue
+            except AppError as error:
+                self._log.warning("events not sent", error=str(error))
+            except Exception:  # noqa: BLE001  it is logged, and the next attempt may be better
+                self._log.exception("events not sent")
+            await asyncio.sleep(self._interval_seconds)
 
     async def send_all(self) -> None:
         """Sends until nothing is left, as long as it leads."""
