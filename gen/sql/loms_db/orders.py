@@ -37,6 +37,8 @@ wanted AS (
 locked AS ( -- in sku order: two orders over the same rows cannot deadlock
     SELECT
         s.sku,
+        s.total,
+        s.reserved,
         s.total - s.reserved AS free
     FROM stocks AS s
     WHERE s.sku = ANY($5::bigint []) AND EXISTS (SELECT 1 FROM numbered)
@@ -49,10 +51,10 @@ verdict AS ( -- an unknown sku is short, too
     FROM wanted AS w LEFT JOIN locked AS l ON w.sku = l.sku
 ),
 
-reserved AS (
-    UPDATE stocks AS s SET reserved = s.reserved + w.count
-    FROM wanted AS w, verdict AS v, numbered
-    WHERE v.short = '{}' AND s.sku = w.sku
+reserved AS ( -- from the locked rows: the table's check would be made with those of the snapshot
+    UPDATE stocks AS s SET total = l.total, reserved = l.reserved + w.count
+    FROM wanted AS w INNER JOIN locked AS l ON w.sku = l.sku, verdict AS v, numbered
+    WHERE v.short = '{}' AND s.sku = l.sku
     RETURNING s.sku
 ),
 
