@@ -161,7 +161,7 @@ class KafkaConsumer:
         self,
         consumer: AIOKafkaConsumer,
         partition: TopicPartition,
-        records: Sequence[ConsumerRecord],
+        records: Sequence[ConsumerRecord[bytes, bytes]],
         handle: Handle,
         log: Logger,
     ) -> None:
@@ -196,7 +196,7 @@ def _append(batch: BatchBuilder, message: Message) -> bool:
     return appended is not None
 
 
-def _received(record: ConsumerRecord) -> Received:
+def _received(record: ConsumerRecord[bytes, bytes]) -> Received:
     message = Message(record.key or b"", record.value or b"", tuple(record.headers))
     return Received(message, record.partition, record.offset)
 
@@ -216,4 +216,4 @@ async def _stop(client: AIOKafkaProducer | AIOKafkaConsumer) -> None:
     """Stops a client, which may wait for brokers that are not there."""
     with suppress(KafkaError, OSError, TimeoutError):
         async with asyncio.timeout(CLOSE_SECONDS):
-            await client.stop()
+            await client.stop()  # type: ignore[no-untyped-call]

@@ -7,6 +7,7 @@ chain of interceptors, each of which would cost about 50 µs a call.
 import asyncio
 import itertools
 import random
+import re
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any, NoReturn, TypeAlias, cast
@@ -25,6 +26,7 @@ from services.chassis.rules import check_rules
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 Method: TypeAlias = "Callable[[Any, Context], Awaitable[Message]]"
 
+TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 REQUEST_ID_LENGTH = 128
 
 # The ids of calls whose callers gave none: unique, as the first part is another one in every process.
@@ -123,11 +125,14 @@ def _unforeseen(error: BaseException, log: Logger) -> InternalError:
 
 def _incoming(rpc: Rpc, context: Context) -> Call:
     authorization = request_id = ""
+    traceparent = None
     for key, value in context.invocation_metadata() or ():
         if key == "authorization":
             authorization = str(value)
         elif key == "x-request-id":
             request_id = str(value)[:REQUEST_ID_LENGTH]
+        elif key == "traceparent" and TRACEPARENT.fullmatch(str(value)):
+            traceparent = str(value)
     remaining = cast("float | None", context.time_remaining())
     seconds = rpc.default_deadline if remaining is None else min(remaining, rpc.max_deadline)
     return Call(
@@ -135,4 +140,5 @@ def _incoming(rpc: Rpc, context: Context) -> Call:
         request_id or f"{_PROCESS}-{next(_numbers)}",
         asyncio.get_running_loop().time() + seconds,
         seconds != remaining,
+        traceparent,
     )

@@ -18,5 +18,6 @@ def to_message(event: StatusChanged) -> Message:
             ("event-id", str(event.event_id).encode()),
             ("sequence", str(event.sequence).encode()),
             ("user-id", str(event.user_id).encode()),
+            *((("traceparent", event.traceparent.encode()),) if event.traceparent else ()),
         ),
     )

@@ -11,6 +11,7 @@ from itertools import count, islice, takewhile
 from uuid import UUID, uuid4
 
 from services.chassis.bell import Bell
+from services.chassis.call import current_traceparent
 from services.loms.usecases import (
     Change,
     Created,
@@ -150,7 +151,8 @@ class MemoryStorage:
         sequence = self._sequences.get(order.order_id, 0) + 1
         self._sequences[order.order_id] = sequence
         event = StatusChanged(
-            next(self._event_ids), uuid4(), order.order_id, sequence, order.user_id, order.status, now
+            *(next(self._event_ids), uuid4(), order.order_id, sequence),
+            *(order.user_id, order.status, now, current_traceparent()),
         )
         self._outbox[event.id] = event
         self._bell.ring()

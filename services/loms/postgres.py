@@ -9,6 +9,7 @@ from loms_db import orders, outbox, stocks
 from loms_db.models import ORDER_STATUS_BY_VALUE, OrderStatus
 
 from services.chassis.bell import Bell
+from services.chassis.call import current_traceparent
 from services.chassis.postgres import Database, Reads
 from services.loms.usecases import (
     Change,
@@ -40,6 +41,7 @@ class PostgresStorage:
             moment=now,
             skus=[item.sku for item in order.items],
             counts=[item.count for item in order.items],
+            traceparent=current_traceparent(),
         )
         created = await self._database.write(
             lambda connection: orders.AsyncQuerier(connection).create_order(new),
@@ -73,14 +75,15 @@ class PostgresStorage:
         return Order(row.order_id, row.user_id, Status(row.status), items)
 
     async def change(self, order_id: int, change: Change, now: datetime) -> Status | None:
+        step = orders.ChangeOrderParams(
+            order_id=order_id,
+            target=ORDER_STATUS_BY_VALUE[change.target],
+            sold=change.stock is StockEffect.SELL,
+            moment=now,
+            traceparent=current_traceparent(),
+        )
         found = await self._database.write(
-            lambda connection: orders.AsyncQuerier(connection).change_order(
-                order_id=order_id,
-                target=ORDER_STATUS_BY_VALUE[change.target],
-                sold=change.stock is StockEffect.SELL,
-                moment=now,
-            ),
-            repeatable=True,
+            lambda connection: orders.AsyncQuerier(connection).change_order(step), repeatable=True
         )
         if found is OrderStatus.AWAITING_PAYMENT:
             self._ring()
@@ -123,7 +126,10 @@ class PostgresStorage:
     async def unsent(self, limit: int) -> Sequence[StatusChanged]:
         rows = await self._database.read(lambda connection: outbox.AsyncReader(connection).unsent_events(batch=limit))
         return [
-            StatusChanged(row.id, row.event_id, row.order_id, row.sequence, row.user_id, Status(row.status), row.moment)
+            StatusChanged(
+                *(row.id, row.event_id, row.order_id, row.sequence),
+                *(row.user_id, Status(row.status), row.moment, row.traceparent),
+            )
             for row in rows
         ]
 

@@ -166,6 +166,8 @@ class StatusChanged:
     user_id: int
     status: Status
     moment: datetime
+    traceparent: str | None = None
+    """The trace of the call that has changed the order."""
 
 
 class Outbox(Protocol):

@@ -38,6 +38,10 @@ INTERNAL = {
         "requests.body_hash": "a request_id is for one order only",
         "requests.created_at": "a request_id is forgotten after its time",
         "outbox.id": "events are sent in this order",
+        "outbox.traceparent": "a header of tracing, which the contract leaves alone",
+        "relay_lead.is_only": "there is one row",
+        "relay_lead.relay_id": "the relay that sends",
+        "relay_lead.expires_at": "until then, if it says no more",
     },
     "notifier": {},
 }

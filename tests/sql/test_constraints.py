@@ -18,6 +18,7 @@ STORED = {
         VALUES (7, '00000000-0000-0000-0000-000000000001', '', 1, now());
         INSERT INTO outbox (id, order_id, sequence, user_id, status, moment) OVERRIDING SYSTEM VALUE
         VALUES (1, 1, 1, 7, 'new', now());
+        INSERT INTO relay_lead (relay_id, expires_at) VALUES ('00000000-0000-0000-0000-000000000001', now());
     """,
     "cart": """
         INSERT INTO carts (user_id, version) VALUES (7, 1);
@@ -61,6 +62,8 @@ BREAKING = {
         ("outbox_order_id_check", "UPDATE outbox SET order_id = 0"),
         ("outbox_sequence_check", "UPDATE outbox SET sequence = 0"),
         ("outbox_user_id_check", "UPDATE outbox SET user_id = 0"),
+        ("relay_lead_pkey", "INSERT INTO relay_lead TABLE relay_lead"),
+        ("relay_lead_is_only_check", "UPDATE relay_lead SET is_only = false"),
     ],
     "cart": [
         ("carts_pkey", "INSERT INTO carts (user_id, version) VALUES (7, 2)"),

@@ -19,6 +19,7 @@ NOW = FakeClock()()
 EARLIER, LATER = NOW - timedelta(hours=1), NOW + timedelta(hours=1)
 USER, OTHER_USER = 7, 8
 BODY = b"body"
+TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 AWAITING_PAYMENT = OrderStatus.AWAITING_PAYMENT
 FINAL = [OrderStatus.FAILED, OrderStatus.PAYED, OrderStatus.CANCELLED]
 
@@ -82,10 +83,14 @@ async def event_rows(connection: asyncpg.Connection) -> list[tuple[Any, ...]]:
     return await rows(connection, "SELECT order_id, sequence, user_id, status, moment FROM outbox ORDER BY id")
 
 
+async def traces(connection: asyncpg.Connection) -> set[str | None]:
+    return {row[0] for row in await rows(connection, "SELECT traceparent FROM outbox")}
+
+
 async def create(
     connection: asyncpg.Connection, items: dict[int, int], request_id: UUID | None = None, user_id: int = USER
 ) -> orders.CreateOrderRow | None:
-    new = orders.CreateOrderParams(user_id, request_id, BODY, NOW, list(items), list(items.values()))
+    new = orders.CreateOrderParams(user_id, request_id, BODY, NOW, list(items), list(items.values()), TRACE)
     return await orders.AsyncQuerier(connection).create_order(new)
 
 
@@ -93,7 +98,7 @@ async def change(
     connection: asyncpg.Connection, order_id: int, target: OrderStatus = OrderStatus.PAYED, *, sold: bool = True
 ) -> OrderStatus | None:
     querier = orders.AsyncQuerier(connection)
-    return await querier.change_order(order_id=order_id, target=target, sold=sold, moment=LATER)
+    return await querier.change_order(orders.ChangeOrderParams(order_id, target, sold, LATER, TRACE))
 
 
 async def change_unpaid(
@@ -116,6 +121,7 @@ async def test_create_order_stores_the_order_its_items_and_its_events(connection
         (created.order_id, 1, 3),
         (created.order_id, 2, 4),
     ]
+    assert await traces(connection) == {TRACE}
     assert await event_rows(connection) == [
         (created.order_id, 1, USER, OrderStatus.NEW, NOW),
         (created.order_id, 2, USER, AWAITING_PAYMENT, NOW),
@@ -209,7 +215,7 @@ async def test_create_order_refuses_a_sku_without_a_count_and_a_count_without_a_
 
     async with refused(connection, asyncpg.NotNullViolationError):
         await orders.AsyncQuerier(connection).create_order(
-            orders.CreateOrderParams(USER, None, BODY, NOW, skus, counts)
+            orders.CreateOrderParams(USER, None, BODY, NOW, skus, counts, None)
         )
     assert await order_rows(connection) == []
 
@@ -221,7 +227,7 @@ async def test_create_order_refuses_a_sku_that_is_there_twice_and_leaves_nothing
 
     async with refused(connection, asyncpg.UniqueViolationError, "order_items_pkey"):
         await orders.AsyncQuerier(connection).create_order(
-            orders.CreateOrderParams(USER, uuid4(), BODY, NOW, [1, 1], [1, 1])
+            orders.CreateOrderParams(USER, uuid4(), BODY, NOW, [1, 1], [1, 1], None)
         )
     assert await stock_rows(connection) == [(1, 10, 0)]
     assert await order_rows(connection) == []
@@ -421,6 +427,7 @@ async def test_change_order_sells_or_releases_its_units_only(
     assert await stock_rows(connection) == left
     assert await order_rows(connection) == [(order_id, target, 3), (other_id, AWAITING_PAYMENT, 2)]
     assert await event_rows(connection) == [(order_id, 3, USER, target, LATER)]
+    assert await traces(connection) == {TRACE}
 
 
 @pytest.mark.parametrize("status", [OrderStatus.NEW, *FINAL])
@@ -631,7 +638,7 @@ async def test_unsent_events_are_whole_rows(connection: asyncpg.Connection) -> N
     event_id = await add_event(connection, 1, order_id=5, sequence=2)
 
     assert await outbox.AsyncReader(connection).unsent_events(batch=1) == [
-        Outbox(1, event_id, 5, 2, USER, OrderStatus.NEW, NOW)
+        Outbox(1, event_id, 5, 2, USER, OrderStatus.NEW, NOW, None)
     ]
 
 
@@ -655,6 +662,39 @@ async def test_available_stock_is_what_is_not_reserved(
     await add_stocks(connection, (1, total, reserved), (2, 1, 0))
 
     assert await stocks.AsyncReader(connection).available_stock(sku=1) == available
+
+
+ONE_RELAY, OTHER_RELAY = UUID(int=1), UUID(int=2)
+
+
+async def test_lead_is_given_to_one_relay_until_its_time_is_over(connection: asyncpg.Connection) -> None:
+    querier = outbox.AsyncQuerier(connection)
+
+    assert await querier.lead(relay_id=ONE_RELAY, seconds=60)
+    assert not await querier.lead(relay_id=OTHER_RELAY, seconds=60)
+    assert await querier.lead(relay_id=ONE_RELAY, seconds=0)
+    assert await querier.lead(relay_id=OTHER_RELAY, seconds=60)
+    assert not await querier.lead(relay_id=ONE_RELAY, seconds=60)
+
+
+async def test_lead_waits_for_the_relay_that_takes_it_at_the_same_time(pair: Pair) -> None:
+    connection, other = pair
+    async with connection.transaction():
+        assert await outbox.AsyncQuerier(connection).lead(relay_id=ONE_RELAY, seconds=60)
+        second = asyncio.create_task(outbox.AsyncQuerier(other).lead(relay_id=OTHER_RELAY, seconds=60))
+        await wait_until_blocked(other, by=connection)
+
+    assert not await second
+
+
+async def test_resign_gives_the_lead_back_of_this_relay_only(connection: asyncpg.Connection) -> None:
+    querier = outbox.AsyncQuerier(connection)
+    await querier.lead(relay_id=ONE_RELAY, seconds=60)
+
+    await querier.resign(relay_id=OTHER_RELAY)
+    assert not await querier.lead(relay_id=OTHER_RELAY, seconds=60)
+    await querier.resign(relay_id=ONE_RELAY)
+    assert await querier.lead(relay_id=OTHER_RELAY, seconds=60)
 
 
 async def test_available_stock_of_an_unknown_sku_is_none(connection: asyncpg.Connection) -> None:

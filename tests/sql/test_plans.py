@@ -68,7 +68,7 @@ FILL = {
 EXECUTE: dict[str, dict[str, Execute]] = {
     "loms": {
         "create_order": lambda connection: orders.AsyncQuerier(connection).create_order(
-            orders.CreateOrderParams(ID, UUID(int=0), b"", NOW, [ID, ID + 1], [1, 1])
+            orders.CreateOrderParams(ID, UUID(int=0), b"", NOW, [ID, ID + 1], [1, 1], None)
         ),
         "order_of_request": lambda connection: orders.AsyncReader(connection).order_of_request(
             user_id=ID, request_id=REQUEST_ID
@@ -78,13 +78,15 @@ EXECUTE: dict[str, dict[str, Execute]] = {
         ),
         "order": lambda connection: orders.AsyncReader(connection).order(order_id=ID),
         "change_order": lambda connection: orders.AsyncQuerier(connection).change_order(
-            order_id=ID, target=OrderStatus.PAYED, sold=True, moment=NOW
+            orders.ChangeOrderParams(ID, OrderStatus.PAYED, sold=True, moment=NOW, traceparent=None)
         ),
         "change_unpaid_orders": lambda connection: orders.AsyncQuerier(connection).change_unpaid_orders(
             orders.ChangeUnpaidOrdersParams(SOON, BATCH, OrderStatus.CANCELLED, sold=False, moment=NOW)
         ),
         "unsent_events": lambda connection: outbox.AsyncReader(connection).unsent_events(batch=BATCH),
         "delete_events": lambda connection: outbox.AsyncQuerier(connection).delete_events(ids=[ID]),
+        "lead": lambda connection: outbox.AsyncQuerier(connection).lead(relay_id=REQUEST_ID, seconds=1),
+        "resign": lambda connection: outbox.AsyncQuerier(connection).resign(relay_id=REQUEST_ID),
         "available_stock": lambda connection: stocks.AsyncReader(connection).available_stock(sku=ID),
     },
     "cart": {

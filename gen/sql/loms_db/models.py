@@ -47,6 +47,8 @@ class Outbox:
     user_id: int
     status: OrderStatus
     moment: datetime.datetime
+    traceparent: str | None
+    """The trace of the call that has changed the order, in the form of W3C."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -83,13 +83,14 @@ items AS (
 ),
 
 events AS (
-    INSERT INTO outbox (order_id, sequence, user_id, status, moment)
+    INSERT INTO outbox (order_id, sequence, user_id, status, moment, traceparent)
     SELECT
         c.order_id,
         e.sequence,
         $1::bigint,
         e.status,
-        $4::timestamptz
+        $4::timestamptz,
+        $7::text
     FROM created AS c, LATERAL (
         SELECT
             1 AS sequence,
@@ -118,6 +119,7 @@ class CreateOrderParams:
     moment: datetime.datetime
     skus: Sequence[int]
     counts: Sequence[int]
+    traceparent: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,19 +223,30 @@ moved AS (
 ),
 
 events AS (
-    INSERT INTO outbox (order_id, sequence, user_id, status, moment)
+    INSERT INTO outbox (order_id, sequence, user_id, status, moment, traceparent)
     SELECT
         c.order_id,
         c.sequence,
         c.user_id,
         c.status,
-        $4::timestamptz
+        $4::timestamptz,
+        $5::text
     FROM changed AS c
     RETURNING outbox.id
 )
 
 SELECT found.status FROM found
 """
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeOrderParams:
+    order_id: int
+    target: models.OrderStatus
+    sold: bool
+    moment: datetime.datetime
+    traceparent: str | None
+
 
 CHANGE_UNPAID_ORDERS = """-- name: ChangeUnpaidOrders :many
 WITH due AS (
@@ -336,7 +349,7 @@ class AsyncQuerier(AsyncReader):
         Gives no row when the user's request_id was used before. The skus are ascending and each of them is there once.
         """
         row = await self._conn.fetchrow(
-            CREATE_ORDER, arg.user_id, arg.request_id, arg.body_hash, arg.moment, arg.skus, arg.counts
+            CREATE_ORDER, arg.user_id, arg.request_id, arg.body_hash, arg.moment, arg.skus, arg.counts, arg.traceparent
         )
         if row is None:
             return None
@@ -347,13 +360,11 @@ class AsyncQuerier(AsyncReader):
         status_tag = await self._conn.execute(FORGET_REQUESTS, used_before, batch)
         return int(status_tag.rpartition(" ")[2])
 
-    async def change_order(
-        self, *, order_id: int, target: models.OrderStatus, sold: bool, moment: datetime.datetime
-    ) -> models.OrderStatus | None:
+    async def change_order(self, arg: ChangeOrderParams) -> models.OrderStatus | None:
         """Ends an order that awaits payment: sells its units or releases them, and writes the event.
         Gives the status that it found.
         """
-        value = await self._conn.fetchval(CHANGE_ORDER, order_id, target, sold, moment)
+        value = await self._conn.fetchval(CHANGE_ORDER, arg.order_id, arg.target, arg.sold, arg.moment, arg.traceparent)
         return None if value is None else models.ORDER_STATUS_BY_VALUE[value]
 
     async def change_unpaid_orders(self, arg: ChangeUnpaidOrdersParams) -> list[int]:

@@ -7,7 +7,7 @@ from loms_db import models
 from loms_db.connections import Connection, ReadConnection
 
 UNSENT_EVENTS = """-- name: UnsentEvents :many
-SELECT id, event_id, order_id, sequence, user_id, status, moment FROM outbox
+SELECT id, event_id, order_id, sequence, user_id, status, moment, traceparent FROM outbox
 ORDER BY outbox.id
 LIMIT $1
 """
@@ -46,7 +46,7 @@ class AsyncReader:
     async def unsent_events(self, *, batch: int) -> list[models.Outbox]:
         """The oldest events that are not known to be sent."""
         return [
-            models.Outbox(row[0], row[1], row[2], row[3], row[4], models.ORDER_STATUS_BY_VALUE[row[5]], row[6])
+            models.Outbox(row[0], row[1], row[2], row[3], row[4], models.ORDER_STATUS_BY_VALUE[row[5]], row[6], row[7])
             for row in await self._conn.fetch(UNSENT_EVENTS, batch)
         ]
 

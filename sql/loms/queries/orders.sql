@@ -75,13 +75,14 @@ items AS (
 ),
 
 events AS (
-    INSERT INTO outbox (order_id, sequence, user_id, status, moment)
+    INSERT INTO outbox (order_id, sequence, user_id, status, moment, traceparent)
     SELECT
         c.order_id,
         e.sequence,
         @user_id::bigint,
         e.status,
-        @moment::timestamptz
+        @moment::timestamptz,
+        sqlc.narg('traceparent')::text
     FROM created AS c, LATERAL (
         SELECT
             1 AS sequence,
@@ -179,13 +180,14 @@ moved AS (
 ),
 
 events AS (
-    INSERT INTO outbox (order_id, sequence, user_id, status, moment)
+    INSERT INTO outbox (order_id, sequence, user_id, status, moment, traceparent)
     SELECT
         c.order_id,
         c.sequence,
         c.user_id,
         c.status,
-        @moment::timestamptz
+        @moment::timestamptz,
+        sqlc.narg('traceparent')::text
     FROM changed AS c
     RETURNING outbox.id
 )
