@@ -11,21 +11,18 @@ other processes.
 import argparse
 import asyncio
 import json
-import os
-import socket
 import statistics
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import uvloop
 
-ROOT = Path(__file__).parent.parent
+from bench.processes import cpu_seconds, free_address, start, stop
+
 CONNECTIONS = 16
-TICKS = os.sysconf("SC_CLK_TCK")
 START_SECONDS = 20
 
 ITEMS = [{"sku": sku, "count": 1} for sku in (1148162, 1625903, 2618151, 3596599, 4288068)]
@@ -39,11 +36,6 @@ REQUESTS = {
         b"Content-Length: %d\r\n\r\n%b" % (len(BODY), BODY)
     ),
 }
-
-
-def free_address() -> str:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        return f"127.0.0.1:{taken.getsockname()[1]}"
 
 
 class Stack:
@@ -60,24 +52,16 @@ class Stack:
             "GATEWAY_SIDE_LISTEN": free_address(),
         }
         self._processes = [
-            subprocess.Popen(command, cwd=ROOT, env=os.environ | settings, stdout=subprocess.DEVNULL)
+            start(command, settings, subprocess.DEVNULL)
             for command in ([sys.executable, "-m", "services.loms"], [f"bin/{gateway}"])
         ]
 
     def cpu_seconds(self) -> float:
         """User + system of both processes."""
-        return sum(_cpu_ticks(process.pid) for process in self._processes) / TICKS
+        return sum(cpu_seconds(process.pid) for process in self._processes)
 
     def close(self) -> None:
-        for process in self._processes:
-            process.terminate()
-        for process in self._processes:
-            process.wait()
-
-
-def _cpu_ticks(pid: int) -> int:
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return int(fields[11]) + int(fields[12])
+        stop(self._processes)
 
 
 @contextmanager
