@@ -9,12 +9,14 @@ Clock = Callable[[], datetime]
 """Gives the present moment, in UTC."""
 
 
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
 def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
 def timestamp(moment: datetime) -> Timestamp:
     """The moment as a message."""
-    message = Timestamp()
-    message.FromDatetime(moment)
-    return message
+    passed = moment - EPOCH
+    return Timestamp(seconds=passed.days * 86_400 + passed.seconds, nanos=passed.microseconds * 1000)

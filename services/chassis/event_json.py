@@ -6,13 +6,16 @@ milliseconds: `{"order_id": 5, "status": "new", "moment": "2026-01-02T03:04:05.6
 
 import json
 from datetime import UTC, datetime
+from functools import cache
 from typing import Any, TypeVar
 
-from google.protobuf.descriptor import FieldDescriptor
+from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
 M = TypeVar("M", bound=Message)
+
+_to_text = json.JSONEncoder(ensure_ascii=False).encode
 
 Field = Any  # a FieldDescriptor: the two implementations of it have no common type
 TIMESTAMP = Timestamp.DESCRIPTOR.full_name
@@ -24,8 +27,11 @@ class EventError(ValueError):
 
 def encode(event: Message) -> bytes:
     """The event as JSON, every field in the order of the .proto."""
-    fields = {field.name: _to_json(field, getattr(event, field.name)) for field in event.DESCRIPTOR.fields}
-    return json.dumps(fields, ensure_ascii=False).encode()
+    fields = {
+        name: _moment(getattr(event, name)) if is_timestamp else getattr(event, name)
+        for name, is_timestamp in _fields(event.DESCRIPTOR)
+    }
+    return _to_text(fields).encode()
 
 
 def decode(event_type: type[M], value: bytes) -> M:
@@ -65,13 +71,18 @@ def _set(event: Message, field: Field, value: object) -> None:
         raise EventError(f"{field.name} is out of its range") from error
 
 
-def _to_json(field: Field, value: Any) -> int | str:
-    if _is_timestamp(field):
-        moment: datetime = value.ToDatetime(UTC)
-        return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    _python_type(field)
-    result: int | str = value
-    return result
+@cache
+def _fields(event_type: Descriptor) -> tuple[tuple[str, bool], ...]:
+    """The names of its fields, and which are timestamps. Raises TypeError if one cannot be in an event."""
+    for field in event_type.fields:
+        if not _is_timestamp(field):
+            _python_type(field)
+    return tuple((field.name, _is_timestamp(field)) for field in event_type.fields)
+
+
+def _moment(timestamp: Timestamp) -> str:
+    moment = datetime.fromtimestamp(timestamp.seconds, UTC).replace(microsecond=timestamp.nanos // 1000)
+    return f"{moment.isoformat(timespec='milliseconds').removesuffix('+00:00')}Z"
 
 
 def _from_json(field: Field, value: object) -> Any:

@@ -118,7 +118,7 @@ class Database:
 
     async def _attempt(self, work: Callable[[Connection], Awaitable[T]], *, repeatable: bool) -> T:
         try:
-            connection = await self._pool.acquire(timeout=ACQUIRE_SECONDS)
+            connection = await self._acquire()
         except TimeoutError as error:
             raise UnavailableError("the database has no free connection") from error
         try:
@@ -135,6 +135,12 @@ class Database:
             raise UnavailableError("somebody else has it in hand for too long") from error
         finally:
             await self._pool.release(connection)
+
+    async def _acquire(self) -> PoolConnectionProxy:
+        """A connection. With a timeout it takes a task and a timer, which nobody needs who need not wait."""
+        if self._pool.get_idle_size() > 0:
+            return await self._pool.acquire()
+        return await self._pool.acquire(timeout=ACQUIRE_SECONDS)
 
     def _ended(self, task: "asyncio.Task[object]") -> None:
         self._running.discard(task)

@@ -60,7 +60,14 @@ async def side_port(settings: ServiceSettings, ready: Callable[[], Awaitable[boo
 
     app = Starlette(routes=[Route("/healthz", healthz), Route("/readyz", readyz)])
     config = uvicorn.Config(
-        app, log_config=None, access_log=False, lifespan="off", ws="none", date_header=False, server_header=False
+        app,
+        http="h11",
+        log_config=None,
+        access_log=False,
+        lifespan="off",
+        ws="none",
+        date_header=False,
+        server_header=False,
     )
     server = _Server(config)
     with listener(settings, "side_listen") as listening:

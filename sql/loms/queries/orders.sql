@@ -46,7 +46,7 @@ verdict AS ( -- an unknown sku is short, too
 reserved AS ( -- from the locked rows: the table's check would be made with those of the snapshot
     UPDATE stocks AS s SET total = l.total, reserved = l.reserved + w.count
     FROM wanted AS w INNER JOIN locked AS l ON w.sku = l.sku, verdict AS v, numbered
-    WHERE v.short = '{}' AND s.sku = l.sku
+    WHERE v.short = '{}' AND s.sku = l.sku AND s.sku = ANY(@skus::bigint [])
     RETURNING s.sku
 ),
 
