@@ -75,6 +75,9 @@ class Database:
         self._is_pooled = is_pooled
         self._max_attempts = attempts
         self._running: set[asyncio.Task[object]] = set()
+        self._kept: list[PoolConnectionProxy] = []
+        """Connections that nobody works on now: to give one back and take it again would cost three tasks."""
+        self._waiting = 0
 
     async def read(self, work: Callable[[ReadConnection], Awaitable[T]]) -> T:
         """Does work that changes nothing.
@@ -95,9 +98,11 @@ class Database:
         return await self._shielded(self._attempts(work, repeatable=repeatable))
 
     async def idle(self) -> None:
-        """Waits for the work whose callers are gone."""
+        """Waits for the work whose callers are gone, and gives all connections back to the pool."""
         while self._running:
             await asyncio.wait(self._running)
+        while self._kept:
+            await self._pool.release(self._kept.pop())
 
     async def _shielded(self, work: Coroutine[Any, Any, T]) -> T:
         task = asyncio.create_task(work)
@@ -118,11 +123,13 @@ class Database:
 
     async def _attempt(self, work: Callable[[Connection], Awaitable[T]], *, repeatable: bool) -> T:
         try:
-            connection = await self._acquire()
+            connection = await self._taken()
         except TimeoutError as error:
             raise UnavailableError("the database has no free connection") from error
+        is_fine = False
         try:
-            return await work(connection)
+            result = await work(connection)
+            is_fine = True
         except ROLLED_BACK:
             raise
         except LOST as error:
@@ -134,13 +141,24 @@ class Database:
         except asyncpg.LockNotAvailableError as error:
             raise UnavailableError("somebody else has it in hand for too long") from error
         finally:
-            await self._pool.release(connection)
+            if is_fine and self._waiting == 0:
+                self._kept.append(connection)
+            else:
+                await self._pool.release(connection)
+        return result
 
-    async def _acquire(self) -> PoolConnectionProxy:
-        """A connection. With a timeout it takes a task and a timer, which nobody needs who need not wait."""
-        if self._pool.get_idle_size() > 0:
-            return await self._pool.acquire()
-        return await self._pool.acquire(timeout=ACQUIRE_SECONDS)
+    async def _taken(self) -> PoolConnectionProxy:
+        """A connection: one that was kept, or one of the pool."""
+        while self._kept:
+            connection = self._kept.pop()
+            if not connection.is_closed():
+                return connection
+            await self._pool.release(connection)
+        self._waiting += 1
+        try:
+            return await self._pool.acquire(timeout=ACQUIRE_SECONDS)
+        finally:
+            self._waiting -= 1
 
     def _ended(self, task: "asyncio.Task[object]") -> None:
         self._running.discard(task)

@@ -96,10 +96,14 @@ async def reads(settings: ReplicatedSettings, primary: Database, log: Logger) ->
     pool = await open_pool(url, connections, is_pooled=pooled, ready=0, command_seconds=STATEMENT_SECONDS)
     # Other connections to the primary than those of the writes, which may all wait for a replica that is gone.
     async with pool, database(primary_url, primary_variable, log, connections) as instead:
-        replica = Replica(Database(pool, log, is_pooled=pooled, attempts=1), instead, log)
+        copy = Database(pool, log, is_pooled=pooled, attempts=1)
+        replica = Replica(copy, instead, log)
         await replica.watch()
-        async with background(every(WATCH_SECONDS, replica.watch, log)):
-            yield replica
+        try:
+            async with background(every(WATCH_SECONDS, replica.watch, log)):
+                yield replica
+        finally:
+            await copy.idle()
 
 
 async def _is_pooled(url: str, variable: str) -> bool:

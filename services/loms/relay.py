@@ -11,6 +11,8 @@ from services.loms.events import to_message
 from services.loms.usecases import Outbox
 
 BATCH = 500
+GATHER_SECONDS = 0.01
+"""How long events are gathered before they are sent: a batch costs hardly more than an event."""
 FLUSH_SECONDS = 5
 LEASE_SECONDS = 3
 """How long a relay leads without saying so again: longer than a pause of its process should be."""
@@ -62,6 +64,7 @@ class Relay:
             try:
                 await self.send_all()
                 await self._outbox.changed(self._interval_seconds)
+                await asyncio.sleep(GATHER_SECONDS)
                 continue
             except AppError as error:
                 self._log.warning("events not sent", error=str(error))
