@@ -1,6 +1,7 @@
 """Makes the topics of the contract that are missing: `python -m services.topics`."""
 
 import sys
+from typing import Any
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
@@ -47,7 +48,7 @@ async def create_topics(settings: TopicSettings) -> dict[str, bool]:
 async def _create(client: AIOKafkaAdminClient, name: str, partitions: int, settings: TopicSettings) -> bool:
     factor = settings.kafka_replication_factor
     configuration = {"min.insync.replicas": str(max(1, factor - 1))}
-    answer = await client.create_topics([NewTopic(name, partitions, factor, topic_configs=configuration)])
+    answer: Any = await client.create_topics([NewTopic(name, partitions, factor, topic_configs=configuration)])
     [(_, code, *_)] = answer.topic_errors
     error = for_code(code)
     if error is TopicAlreadyExistsError:

@@ -66,7 +66,7 @@ async def storage_of(settings: LomsSettings, log: Logger) -> AsyncIterator[Memor
 async def publisher_of(settings: LomsSettings, log: Logger) -> AsyncIterator[Publisher]:
     """Where the events of orders go."""
     if settings.kafka_bootstrap is None:
-        log.warning("events go nowhere", settings=settings.variable("kafka_bootstrap"))
+        log.warning("events go nowhere", setting=settings.variable("kafka_bootstrap"))
         yield InProcessTopic()
         return
     publisher = KafkaPublisher(KafkaTopic(settings.kafka_bootstrap, event(OrderEvent.DESCRIPTOR).topic))

@@ -13,6 +13,9 @@ from services.notifier.usecases import Arrived, Event, Notification
 
 Headers = tuple[tuple[str, bytes], ...]
 
+FIELDS: dict[str, Any] = {field.name.replace("_", "-"): field for field in OrderEventHeaders.DESCRIPTOR.fields}
+"""Those of the headers, by the names of the headers."""
+
 EVENT_ID = re.compile(rb"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 NUMBER = re.compile(rb"-?\d{1,19}")
 HIGHEST_ORDER_ID = 2**63 - 1
@@ -22,12 +25,11 @@ ERROR_LENGTH = 500
 def to_arrived(received: Received) -> Arrived:
     """The event, and what it asks for or what is wrong with it. Never raises."""
     message, partition, offset = received.message, received.partition, received.offset
-    event_id = dict(message.headers).get("event-id", b"")
-    # Two events that break the contract with one id are still two.
+    headers = tuple((name, value or b"") for name, value in message.headers)  # Kafka has headers without a value
+    event_id = dict(headers).get("event-id", b"")
+    # An id that breaks the contract may be that of another event, too.
     own_id = event_id.decode() if EVENT_ID.fullmatch(event_id) else f"{partition}/{offset}"
-    return read(
-        Event(own_id, _order_id(message.key), partition, offset, message.key, message.value, message.headers)
-    )
+    return read(Event(own_id, _order_id(message.key), partition, offset, message.key, message.value, headers))
 
 
 def read(event: Event) -> Arrived:
@@ -36,7 +38,7 @@ def read(event: Event) -> Arrived:
         return Arrived(event, to_notification(Message(event.key, event.value, event.headers)))
     except (event_json.EventError, BrokenRulesError) as error:
         return Arrived(event, error=str(error)[:ERROR_LENGTH])
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001  what is behind it does not wait for ever
         return Arrived(event, error=type(error).__name__)
 
 
@@ -57,23 +59,24 @@ def _order_id(key: bytes) -> int | None:
 
 
 def _headers(given: Headers) -> OrderEventHeaders:
-    """The headers of the contract, whose names have dashes there. Others are ignored."""
+    """The headers of the contract. Others are ignored."""
     headers = OrderEventHeaders()
-    for field in OrderEventHeaders.DESCRIPTOR.fields:
-        values = [value for name, value in given if name == field.name.replace("_", "-")]
-        if len(values) > 1:
-            raise event_json.EventError(f"{field.name}: the header is there twice")
-        if values:
-            _set(headers, field, values[0])
+    found = set()
+    for name, value in given:
+        if name in found:
+            raise event_json.EventError(f"{name}: the header is there twice")
+        if name in FIELDS:
+            found.add(name)
+            _set(headers, name, value)
     return headers
 
 
-def _set(headers: OrderEventHeaders, field: Any, value: bytes) -> None:
-    """The field is a FieldDescriptor: the two implementations of it have no common type."""
+def _set(headers: OrderEventHeaders, name: str, value: bytes) -> None:
+    field = FIELDS[name]
     is_text = field.cpp_type == field.CPPTYPE_STRING
     if not is_text and not NUMBER.fullmatch(value):
-        raise event_json.EventError(f"{field.name}: the header is not a number")
+        raise event_json.EventError(f"{name}: the header is not a number")
     try:
         setattr(headers, field.name, value.decode() if is_text else int(value))
     except ValueError as error:
-        raise event_json.EventError(f"{field.name}: the header is out of its range") from error
+        raise event_json.EventError(f"{name}: the header is out of its range") from error

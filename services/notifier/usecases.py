@@ -1,18 +1,20 @@
 """What the notifier decides: which events are news, and which are parked."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum, auto
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from services.chassis.errors import AppError
 from services.chassis.log import Logger
 
+T = TypeVar("T")
+
 ATTEMPTS = 3
 """How often an event is tried that fails on its own."""
-PAUSE_SECONDS = 0.01
+PAUSE_SECONDS = 0.002
 PAGE = 500
 BEHIND = "an earlier event of its order is parked"
 
@@ -122,7 +124,12 @@ class Storage(Protocol):
         ...
 
 
-def sort_out(batch: Sequence[Arrived], last_sequences: Mapping[int, int], waiting: Collection[int]) -> Recorded:
+def orders_of(batch: Sequence[Arrived]) -> list[int]:
+    """The ids of the orders of a batch, ascending."""
+    return sorted({arrived.event.order_id for arrived in batch if arrived.event.order_id is not None})
+
+
+def sort_out(batch: Sequence[Arrived], last_sequences: Mapping[int, int], waiting: Collection[int | None]) -> Recorded:
     """What of a batch is news and what is to be parked; the rest was there before.
 
     `last_sequences` says how far the orders are, and those `waiting` have something parked:
@@ -135,8 +142,7 @@ def sort_out(batch: Sequence[Arrived], last_sequences: Mapping[int, int], waitin
         event, notification = arrived.event, arrived.notification
         if notification is None:
             parked.setdefault(event.id, arrived)
-            if event.order_id is not None:
-                waits.add(event.order_id)
+            waits.add(event.order_id)
         elif notification.sequence <= last.get(notification.order_id, 0):
             continue
         elif notification.order_id in waits:
@@ -147,9 +153,18 @@ def sort_out(batch: Sequence[Arrived], last_sequences: Mapping[int, int], waitin
     return Recorded(news, list(parked.values()))
 
 
-def reason(error: Exception) -> str:
-    """What went wrong without the data that it went wrong with: the type, and the SQLSTATE if there is one."""
-    return f"{type(error).__name__} {getattr(error, 'sqlstate', '')}".rstrip()
+class RefusedError(Exception):
+    """Something cannot be stored, and the storage is there. It tells what went wrong without the data of it."""
+
+
+async def refusable(work: Awaitable[T]) -> T:
+    """Raises RefusedError where the work raises anything but an AppError."""
+    try:
+        return await work
+    except AppError:
+        raise
+    except Exception as error:
+        raise RefusedError(f"{type(error).__name__} {getattr(error, 'sqlstate', '')}".rstrip()) from error
 
 
 class Notifications:
@@ -164,21 +179,15 @@ class Notifications:
 
         Raises AppError when the storage is not there: then all of the batch has to come again.
         """
-        if len(batch) == 1:
-            self._tell(await self._record_one(batch[0]))
-            return
         try:
-            recorded = await self._storage.record(batch)
-        except AppError:
-            raise
-        except Exception as error:
-            self._log.debug("batch halved", events=len(batch), error=reason(error))
-        else:
-            self._tell(recorded)
-            return
-        middle = len(batch) // 2
-        await self.handle(batch[:middle])
-        await self.handle(batch[middle:])
+            self._tell(await refusable(self._storage.record(batch)))
+        except RefusedError as refused:
+            if len(batch) == 1:
+                self._tell(await self._record_or_park(batch[0], refused))
+                return
+            middle = len(batch) // 2
+            await self.handle(batch[:middle])
+            await self.handle(batch[middle:])
 
     async def of_order(self, order_id: int) -> Sequence[Notification]:
         return await self._storage.notifications(order_id)
@@ -212,17 +221,15 @@ class Notifications:
             if delivered == before:
                 return Replayed(delivered, left)
 
-    async def _record_one(self, arrived: Arrived) -> Recorded:
-        """Records it, or parks it when that fails again and again."""
-        for _ in range(ATTEMPTS):
+    async def _record_or_park(self, arrived: Arrived, refused: RefusedError) -> Recorded:
+        """Records an event that was refused, or parks it when it is refused again and again."""
+        for _ in range(ATTEMPTS - 1):
+            await asyncio.sleep(PAUSE_SECONDS)
             try:
-                return await self._storage.record([arrived])
-            except AppError:
-                raise
-            except Exception as error:
-                failed = replace(arrived, notification=None, error=reason(error))
-                await asyncio.sleep(PAUSE_SECONDS)
-        return await self._storage.record([failed])
+                return await refusable(self._storage.record([arrived]))
+            except RefusedError as again:
+                refused = again
+        return await self._storage.record([Arrived(arrived.event, error=str(refused))])
 
     async def _deliver(self, letter: Letter, read: Read) -> Delivered | None:
         """None if it still fails."""
@@ -231,11 +238,9 @@ class Notifications:
             await self._storage.keep(letter, arrived.error)
             return None
         try:
-            delivered = await self._storage.deliver(letter, arrived.notification)
-        except AppError:
-            raise
-        except Exception as error:
-            await self._storage.keep(letter, reason(error))
+            delivered = await refusable(self._storage.deliver(letter, arrived.notification))
+        except RefusedError as refused:
+            await self._storage.keep(letter, str(refused))
             return None
         if delivered is Delivered.NEWS:
             self._tell(Recorded([arrived.notification], []))
