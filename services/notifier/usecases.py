@@ -177,7 +177,8 @@ class Notifications:
     async def handle(self, batch: Sequence[Arrived]) -> None:
         """Records and logs what is news, in order, and parks what cannot be recorded.
 
-        Raises AppError when the storage is not there: then all of the batch has to come again.
+        Raises AppError when the storage is not there, and what it raises when it takes not even
+        what is parked: then all of the batch has to come again.
         """
         try:
             self._tell(await refusable(self._storage.record(batch)))

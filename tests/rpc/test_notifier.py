@@ -8,6 +8,7 @@ from marketplace.loms.v1.loms_pb2_grpc import LomsServiceStub
 from marketplace.notifier.v1 import notifier_pb2 as pb
 from marketplace.notifier.v1.notifier_pb2_grpc import NotifierServiceStub
 
+from services.chassis.bus import InProcessTopic, Message
 from tests.clock import FakeClock
 from tests.rpc.expect import broken_rules_of
 
@@ -56,6 +57,30 @@ async def test_an_expired_order_is_notified_as_cancelled(
     clock.move(minutes=11)
 
     assert [one.status for one in await notifications(notifier_stub, 1, 3)][-1] == "cancelled"
+
+
+def event(order_id: int, sequence: int, status: bytes = b"new") -> Message:
+    value = b'{"order_id": %d, "status": "%s", "moment": "2026-01-02T12:00:00.678Z"}' % (order_id, status)
+    event_id = f"00000000-0000-0000-0000-{order_id:06}{sequence:06}".encode()
+    headers = (("event-id", event_id), ("sequence", b"%d" % sequence), ("user-id", b"7"))
+    return Message(b"%d" % order_id, value, headers)
+
+
+async def test_behind_a_broken_event_only_those_of_its_order_wait(
+    notifier_stub: NotifierServiceStub, order_events: InProcessTopic
+) -> None:
+    broken = range(1, 6)
+    for sequence, status in enumerate([b"new", b"awaiting payment", b"payed"], 1):
+        orders = [
+            event(order_id, sequence, b"paid" if sequence == 2 and order_id in broken else status)
+            for order_id in range(1, 11)
+        ]
+        await order_events.publish(orders)
+
+    for order_id in range(10, 0, -1):
+        expected = ["new"] if order_id in broken else ["new", "awaiting payment", "payed"]
+        found = await notifications(notifier_stub, order_id, len(expected))
+        assert [one.status for one in found] == expected
 
 
 async def test_an_unknown_order_has_no_notifications(notifier_stub: NotifierServiceStub) -> None:

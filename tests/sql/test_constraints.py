@@ -28,6 +28,8 @@ STORED = {
     "notifier": """
         INSERT INTO order_sequences (order_id, last_sequence) VALUES (1, 1);
         INSERT INTO notifications (order_id, sequence, status, moment) VALUES (1, 1, 'new', now());
+        INSERT INTO dead_letters (id, event_id, order_id, partition, position, key, value, headers, error)
+        OVERRIDING SYSTEM VALUE VALUES (1, 'event', 1, 0, 0, '', '', '[]', 'wrong');
     """,
 }
 """A row in each table."""
@@ -82,12 +84,22 @@ BREAKING = {
     "notifier": [
         ("order_sequences_pkey", "INSERT INTO order_sequences (order_id, last_sequence) VALUES (1, 2)"),
         ("order_sequences_order_id_check", "INSERT INTO order_sequences (order_id, last_sequence) VALUES (0, 1)"),
-        ("order_sequences_last_sequence_check", "UPDATE order_sequences SET last_sequence = 0"),
+        ("order_sequences_last_sequence_check", "UPDATE order_sequences SET last_sequence = -1"),
         ("notifications_pkey", "INSERT INTO notifications VALUES (1, 1, 'payed', now())"),
         ("notifications_order_id_fkey", "UPDATE notifications SET order_id = 2"),
         ("notifications_order_id_fkey", "DELETE FROM order_sequences"),
         ("notifications_sequence_check", "UPDATE notifications SET sequence = 0"),
         ("notifications_status_check", "UPDATE notifications SET status = 'paid'"),
+        ("dead_letters_pkey", "INSERT INTO dead_letters OVERRIDING SYSTEM VALUE TABLE dead_letters"),
+        (
+            "dead_letters_event_id_key",
+            "INSERT INTO dead_letters OVERRIDING SYSTEM VALUE VALUES (2, 'event', 1, 0, 1, '', '', '[]', 'wrong')",
+        ),
+        ("dead_letters_order_id_fkey", "UPDATE dead_letters SET order_id = 2"),
+        ("dead_letters_partition_check", "UPDATE dead_letters SET partition = -1"),
+        ("dead_letters_position_check", "UPDATE dead_letters SET position = -1"),
+        ("dead_letters_headers_check", "UPDATE dead_letters SET headers = '{}'"),
+        ("dead_letters_error_check", "UPDATE dead_letters SET error = ''"),
     ],
 }
 """Constraints, each with a statement that they refuse."""

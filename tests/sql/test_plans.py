@@ -13,7 +13,7 @@ import pytest_asyncio
 from cart_db import carts
 from loms_db import orders, outbox, stocks
 from loms_db.models import OrderStatus
-from notifier_db import notifications
+from notifier_db import dead_letters, notifications
 
 from tests.clock import FakeClock
 from tests.postgres import create_database
@@ -61,6 +61,8 @@ FILL = {
     "notifier": f"""
         INSERT INTO order_sequences SELECT n, 1 FROM {NUMBERS};
         INSERT INTO notifications SELECT n, 1, 'new', {MOMENT} FROM {NUMBERS};
+        INSERT INTO dead_letters (event_id, order_id, partition, position, key, value, headers, error)
+        SELECT n, n, 0, n, '', '', '[]', 'wrong' FROM {NUMBERS};
     """,
 }
 """Row n is of order n, sku n, user n and request n, and was made n seconds after NOW."""
@@ -112,12 +114,23 @@ EXECUTE: dict[str, dict[str, Execute]] = {
         ),
     },
     "notifier": {
-        "record_notification": lambda connection: notifications.AsyncQuerier(connection).record_notification(
-            order_id=ID, sequence=2, status="payed", moment=NOW
+        "lock_orders": lambda connection: notifications.AsyncQuerier(connection).lock_orders(order_ids=[ID, ID + 1]),
+        "locked_orders": lambda connection: notifications.AsyncReader(connection).locked_orders(order_ids=[ID, ID + 1]),
+        "record_notifications": lambda connection: notifications.AsyncQuerier(connection).record_notifications(
+            order_ids=[ID, ID + 1], sequences=[2, 2], statuses=["payed", "payed"], moments=[NOW, NOW]
         ),
+        "is_committed": lambda connection: notifications.AsyncReader(connection).is_committed(transaction_id="3"),
         "notifications_of_order": lambda connection: notifications.AsyncReader(connection).notifications_of_order(
             order_id=ID
         ),
+        "park_events": lambda connection: dead_letters.AsyncQuerier(connection).park_events(
+            dead_letters.ParkEventsParams(
+                ["new", f"{ID}"], [ID, 0], [0, 0], [1, 2], [b"", b""], [b"", b""], ["[]", "[]"], ["wrong", "wrong"]
+            )
+        ),
+        "dead_letters": lambda connection: dead_letters.AsyncReader(connection).dead_letters(after=ID, batch=BATCH),
+        "delete_dead_letter": lambda connection: dead_letters.AsyncQuerier(connection).delete_dead_letter(id=ID),
+        "change_error": lambda connection: dead_letters.AsyncQuerier(connection).change_error(id=ID, error="wrong"),
     },
 }
 

@@ -5,6 +5,24 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """The events that could not be handled, and those of their orders that came later."""
+
+    id: int
+    """Ascends within an order as its events came."""
+    event_id: str
+    order_id: int | None
+    """NULL if the key of the event is none."""
+    partition: int
+    position: int
+    key: bytes
+    value: bytes
+    headers: str
+    error: str
+    parked_at: datetime.datetime
+
+
+@dataclass(frozen=True, slots=True)
 class Notification:
     order_id: int
     sequence: int
@@ -18,3 +36,4 @@ class OrderSequence:
 
     order_id: int
     last_sequence: int
+    """0 if it was notified of none."""

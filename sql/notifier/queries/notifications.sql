@@ -44,7 +44,7 @@ last AS (
 advanced AS (
     UPDATE order_sequences AS s SET last_sequence = l.sequence
     FROM last AS l
-    WHERE s.order_id = l.order_id
+    WHERE s.order_id = l.order_id AND s.order_id = ANY(@order_ids::bigint [])
     RETURNING s.order_id
 )
 
