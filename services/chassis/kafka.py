@@ -167,7 +167,7 @@ class KafkaConsumer:
     ) -> None:
         """Has the messages handled and commits that; those that were not handled are received again."""
         try:
-            await handle([_received(record) for record in records])
+            await handle([to_received(record) for record in records])
         except Exception:
             log.exception("events not handled", partition=partition.partition, offset=records[0].offset)
             await asyncio.sleep(RETRY_SECONDS)
@@ -196,8 +196,11 @@ def _append(batch: BatchBuilder, message: Message) -> bool:
     return appended is not None
 
 
-def _received(record: ConsumerRecord[bytes, bytes]) -> Received:
-    message = Message(record.key or b"", record.value or b"", tuple(record.headers))
+def to_received(record: ConsumerRecord[bytes, bytes]) -> Received:
+    """The message at its place. What Kafka has without a value has an empty one."""
+    message = Message(
+        record.key or b"", record.value or b"", tuple((name, value or b"") for name, value in record.headers)
+    )
     return Received(message, record.partition, record.offset)
 
 

@@ -25,11 +25,10 @@ ERROR_LENGTH = 500
 def to_arrived(received: Received) -> Arrived:
     """The event, and what it asks for or what is wrong with it. Never raises."""
     message, partition, offset = received.message, received.partition, received.offset
-    headers = tuple((name, value or b"") for name, value in message.headers)  # Kafka has headers without a value
-    event_id = dict(headers).get("event-id", b"")
+    event_id = dict(message.headers).get("event-id", b"")
     # An id that breaks the contract may be that of another event, too.
     own_id = event_id.decode() if EVENT_ID.fullmatch(event_id) else f"{partition}/{offset}"
-    return read(Event(own_id, _order_id(message.key), partition, offset, message.key, message.value, headers))
+    return read(Event(own_id, _order_id(message.key), partition, offset, message.key, message.value, message.headers))
 
 
 def read(event: Event) -> Arrived:

@@ -181,13 +181,6 @@ def test_a_broken_event_belongs_to_the_order_of_its_key(key: bytes, order_id: in
     assert arrived(message(key=key)).event.order_id == order_id
 
 
-def test_a_header_without_a_value_is_an_empty_one() -> None:
-    headers: list[tuple[str, bytes | None]] = [*HEADERS.items(), ("traceparent", None)]
-    came = arrived(Message(b"5", VALUE, tuple(headers)))  # type: ignore[arg-type]
-
-    assert came.event.headers[-1] == ("traceparent", b"")
-
-
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
