@@ -7,7 +7,7 @@ from services.chassis.kafka import to_received
 
 
 def test_what_kafka_has_without_a_value_has_an_empty_one() -> None:
-    record = ConsumerRecord(
+    record: ConsumerRecord[bytes, bytes] = ConsumerRecord(
         topic="t",
         partition=1,
         offset=7,
