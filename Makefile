@@ -159,6 +159,7 @@ bench: setup/run bin/plain-gateway .venv/bench-installed ## Measure the CPU that
 	$(PY) -m bench.gateway
 	$(PY) -m bench.cart_storage
 	$(PY) -m bench.orders
+	$(PY) -m bench.events
 
 .PHONY: screenshots
 screenshots: setup ## Make the pictures of the README (needs Chromium)
