@@ -68,8 +68,11 @@ def main() -> None:
     shutil.rmtree(fresh, ignore_errors=True)
     install_google(fresh / "proto")
     install_validate(fresh / "proto", fresh / "python", go)
-    shutil.rmtree(THIRD_PARTY, ignore_errors=True)
-    fresh.rename(THIRD_PARTY)
+    THIRD_PARTY.mkdir(exist_ok=True)
+    for folder in fresh.iterdir():
+        shutil.rmtree(THIRD_PARTY / folder.name, ignore_errors=True)
+        folder.rename(THIRD_PARTY / folder.name)
+    fresh.rmdir()
 
 
 if __name__ == "__main__":

@@ -55,17 +55,25 @@ class KafkaPublisher:
             async with asyncio.timeout(PUBLISH_SECONDS):
                 await self._send(await self._started(), messages)
         except (KafkaError, OSError, TimeoutError) as error:
-            await self.close()
+            await self._abandon()
             raise UnavailableError(f"the brokers have not taken it ({type(error).__name__})") from error
         except BaseException:
-            await self.close()
+            await self._abandon()
             raise
+
+    async def _abandon(self) -> None:
+        """Lets go of a producer without the wait of its stop() for what it could not send, which may never end."""
+        producer, self._producer = self._producer, None
+        if producer is not None:
+            producer._closed = True  # noqa: SLF001  its stop() does these three after the wait
+            await _ended(producer._sender.close())  # noqa: SLF001
+            await _ended(producer.client.close())
 
     async def close(self) -> None:
         """Lets go of the brokers."""
         producer, self._producer = self._producer, None
         if producer is not None:
-            await _stop(producer)
+            await _ended(producer.stop())
 
     async def _started(self) -> AIOKafkaProducer:
         if self._producer is None:
@@ -79,7 +87,7 @@ class KafkaPublisher:
             try:
                 await producer.start()
             except BaseException:
-                await _stop(producer)
+                await _ended(producer.stop())
                 raise
             self._producer = producer
         return self._producer
@@ -143,7 +151,7 @@ class KafkaConsumer:
             await consumer.start()
             yield consumer
         finally:
-            await _stop(consumer)
+            await _ended(consumer.stop())
 
     async def _receive(self, consumer: AIOKafkaConsumer, handle: Handle, log: Logger) -> None:
         received_at = time.monotonic()
@@ -215,8 +223,14 @@ async def _finished(work: Coroutine[Any, Any, None]) -> None:
         raise
 
 
-async def _stop(client: AIOKafkaProducer | AIOKafkaConsumer) -> None:
-    """Stops a client, which may wait for brokers that are not there."""
-    with suppress(KafkaError, OSError, TimeoutError):
-        async with asyncio.timeout(CLOSE_SECONDS):
-            await client.stop()  # type: ignore[no-untyped-call]
+async def _ended(closing: Coroutine[Any, Any, None]) -> None:
+    """Waits for the end of a client, not for long: it may wait for brokers that are not there.
+
+    It is a task of its own, because it can raise a CancelledError that nobody has asked for.
+    """
+    task = asyncio.ensure_future(closing)
+    await asyncio.wait([task], timeout=CLOSE_SECONDS)
+    task.cancel()
+    await asyncio.wait([task], timeout=CLOSE_SECONDS)
+    if task.done() and not task.cancelled():
+        task.exception()
