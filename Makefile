@@ -153,6 +153,10 @@ cover: setup ## Run the Python tests and check how much of the code they reach
 mutants: setup/python ## Prove that the tests of storage notice what breaks their promises
 	@$(PY) -m tests.mutants
 
+.PHONY: reliability
+reliability: setup/python third_party/kafka/installed ## Run the long tests of events, which take a quarter of an hour, and write docs/reliability.md
+	@$(PY) -m tests.reliability
+
 .PHONY: bench
 bench: setup/run bin/plain-gateway .venv/bench-installed ## Measure the CPU that chassis, gateway, storage and orders need
 	$(PY) -m bench.chassis

@@ -3,13 +3,17 @@
 from tests.mutants.mutant import Edit, Mutant
 
 ORDERS_SQL = "gen/sql/loms_db/orders.py"
+OUTBOX_SQL = "gen/sql/loms_db/outbox.py"
 ORDERS_TABLES = "sql/loms/migrations/0001_orders.sql"
 LOMS_POSTGRES = "services/loms/postgres.py"
+LOMS_RELAY = "services/loms/relay.py"
 LOMS_USECASES = "services/loms/usecases.py"
 CHASSIS_POSTGRES = "services/chassis/postgres.py"
 CHASSIS_REPLICA = "services/chassis/replica.py"
 CART_USECASES = "services/cart/usecases.py"
 MIGRATIONS = "services/chassis/migrations.py"
+CHASSIS_KAFKA = "services/chassis/kafka.py"
+NOTIFIER_USECASES = "services/notifier/usecases.py"
 
 RACES = "tests/storage/test_races.py::"
 A_HUNDRED_UNITS = RACES + "test_of_a_hundred_units_exactly_a_hundred_are_promised_to_five_hundred_at_once"
@@ -37,7 +41,18 @@ REPLICATED = "tests/storage/test_replica.py::"
 CHECKOUT_KILLED = (
     "tests/e2e/test_checkout_crash.py::test_a_checkout_that_is_killed_before_the_cart_is_empty_makes_one_order"
 )
+RELAYED = "tests/events/test_relay.py::"
+COMMITTED = RELAYED + "test_there_is_an_event_for_each_change_that_is_committed_and_for_no_other"
+NONE_SKIPPED = RELAYED + "test_no_event_is_skipped_whose_transaction_commits_after_later_ones"
+ONE_SENDS = RELAYED + "test_of_two_relays_only_one_sends"
+LEADER_KILLED = RELAYED + "test_when_the_leader_is_killed_another_one_goes_on"
+LEADER_STOPPED = RELAYED + "test_while_the_leader_stands_still_another_one_goes_on"
+LEFT_AT_THE_END = RELAYED + "test_who_is_told_to_stop_while_the_broker_hangs_leaves_the_events_in_the_outbox"
+ONE_OF_THREE = RELAYED + "test_of_three_brokers_one_may_die"
+SENT_BEFORE_THE_END = RELAYED + "test_who_is_told_to_stop_sends_what_is_left_before"
 MIGRATED = "tests/storage/test_migrations.py::"
+NOTIFIED = "tests/events/test_notifier.py::"
+POISON = "test_what_cannot_be_handled_is_parked_holds_up_its_order_only_and_can_be_delivered_later"
 
 CREATE_WITHOUT_LOCK = Edit(
     ORDERS_SQL,
@@ -366,7 +381,181 @@ REPLICAS = (
     ),
 )
 
+NOTIFICATIONS = (
+    Mutant(
+        "R-17: each event is recorded",
+        "the offset is committed before the effect",
+        (
+            Edit(
+                CHASSIS_KAFKA,
+                "            await handle([",
+                "            await consumer.commit({partition: records[-1].offset + 1})\n            await handle([",
+            ),
+        ),
+        (NOTIFIED + "test_whoever_is_killed_at_work_has_lost_nothing_and_repeated_nothing",),
+    ),
+    Mutant(
+        "R-17, R-18: no event is recorded twice",
+        "the last sequence of the order is not looked at",
+        (Edit(NOTIFIER_USECASES, "notification.sequence <= last.get(notification.order_id, 0)", "False"),),
+        (
+            NOTIFIED + "test_whoever_is_killed_at_work_has_lost_nothing_and_repeated_nothing",
+            NOTIFIED + "test_members_that_come_and_go_lose_nothing_and_repeat_nothing",
+        ),
+    ),
+    Mutant(
+        "R-20: an order waits for its event that is parked",
+        "later events are recorded",
+        (Edit(NOTIFIER_USECASES, "elif notification.order_id in waits:", "elif False:"),),
+        (NOTIFIED + POISON,),
+    ),
+    Mutant(
+        "R-20: other orders do not wait",
+        "a batch with an event that is refused is parked as a whole",
+        (
+            Edit(
+                NOTIFIER_USECASES,
+                "            middle = len(batch) // 2\n",
+                "            whole = [Arrived(each.event, error=str(refused)) for each in batch]\n"
+                "            self._tell(await self._storage.record(whole))\n"
+                "            return\n"
+                "            middle = len(batch) // 2\n",
+            ),
+        ),
+        (NOTIFIED + POISON,),
+    ),
+    Mutant(
+        "a consumer that is stuck is replaced",
+        "nobody looks whether there is something to receive",
+        (Edit(CHASSIS_KAFKA, "if any(ends[partition] > position", "if any(ends[partition] < position"),),
+        (NOTIFIED + "test_a_consumer_that_is_stuck_is_replaced",),
+    ),
+    Mutant(
+        "a consumer that has received all is kept",
+        "whoever receives nothing is replaced",
+        (Edit(CHASSIS_KAFKA, "if any(ends[partition] > position", "if any(ends[partition] >= position"),),
+        (NOTIFIED + "test_a_consumer_that_has_received_all_is_kept",),
+    ),
+    Mutant(
+        "who is told to stop finishes its batch",
+        "a stop cuts the batch off",
+        (Edit(CHASSIS_KAFKA, "await _finished(self._handle(", "await (self._handle("),),
+        (NOTIFIED + "test_who_is_told_to_stop_finishes_its_batch_and_nobody_handles_that_again",),
+    ),
+)
+
+EVENTS = (
+    Mutant(
+        "R-11: an event is there if its change is committed, and only then",
+        "the event of a payment is a transaction of its own",
+        (
+            Edit(
+                ORDERS_SQL, "    FROM changed AS c\n    RETURNING outbox.id\n", "    FROM changed AS c WHERE false\n", 2
+            ),
+            Edit(
+                LOMS_POSTGRES,
+                "        found = await self._database.write(\n",
+                """        await self._database.write(
+            lambda connection: connection.execute(
+                "INSERT INTO outbox (order_id, sequence, user_id, status, moment)"
+                " SELECT order_id, 3, user_id, $2, $3 FROM orders WHERE order_id = $1 ON CONFLICT DO NOTHING",
+                *(order_id, step.target, now),
+            ),
+            repeatable=True,
+        )
+        found = await self._database.write(
+""",
+            ),
+        ),
+        (COMMITTED,),
+    ),
+    Mutant(
+        "R-12: no event is skipped",
+        "what is below the last event that was sent is not looked at",
+        (
+            Edit(
+                LOMS_POSTGRES, "        self._leads = False\n", "        self._leads = False\n        self._last = 0\n"
+            ),
+            Edit(
+                LOMS_POSTGRES,
+                "            for row in rows\n",
+                "            for row in rows\n            if row.id > self._last\n",
+            ),
+            Edit(
+                LOMS_POSTGRES,
+                "        ids = [event.id for event in events]\n",
+                "        ids = [event.id for event in events]\n        self._last = max(ids)\n",
+            ),
+        ),
+        (NONE_SKIPPED,),
+    ),
+    Mutant(
+        "R-13: one relay sends",
+        "everybody leads",
+        (Edit(OUTBOX_SQL, "SELECT EXISTS (SELECT FROM leader) AS leads", "SELECT true AS leads"),),
+        (ONE_SENDS,),
+    ),
+    Mutant(
+        "R-13: another relay takes over soon",
+        "a lead has no end",
+        (Edit(OUTBOX_SQL, " OR l.expires_at < clock_timestamp()", ""),),
+        (LEADER_KILLED, LEADER_STOPPED),
+    ),
+    Mutant(
+        "R-13: another relay takes over soon",
+        "a lead ends late",
+        (Edit(LOMS_RELAY, "LEASE_SECONDS = 3\n", "LEASE_SECONDS = 8\n"),),
+        (LEADER_KILLED, LEADER_STOPPED),
+    ),
+    Mutant(
+        "R-14: the events of an order come in order",
+        "the newest events are sent first",
+        (Edit(OUTBOX_SQL, "ORDER BY outbox.id\n", "ORDER BY outbox.id DESC\n"),),
+        (LEADER_KILLED, COMMITTED),
+    ),
+    Mutant(
+        "R-16: no event is lost with a broker",
+        "an event is forgotten before it is sent",
+        (
+            Edit(
+                LOMS_RELAY,
+                """            await self._publisher.publish([to_message(event) for event in events])
+            await self._outbox.sent(events)
+""",
+                """            await self._outbox.sent(events)
+            await self._publisher.publish([to_message(event) for event in events])
+""",
+            ),
+        ),
+        (LEFT_AT_THE_END,),
+    ),
+    Mutant(
+        "R-16: no event is lost with a broker",
+        "the topic has one replica",
+        (
+            Edit(
+                "services/topics.py",
+                "    factor = settings.kafka_replication_factor\n",
+                "    factor = 1\n",
+            ),
+        ),
+        (ONE_OF_THREE,),
+    ),
+    Mutant(
+        "R-16: what is in the outbox is sent before the end",
+        "a relay that is told to stop sends nothing more",
+        (
+            Edit(
+                LOMS_RELAY,
+                "            async with asyncio.timeout(FLUSH_SECONDS):\n                await self.send_all()\n",
+                "            pass\n",
+            ),
+        ),
+        (SENT_BEFORE_THE_END,),
+    ),
+)
+
 MUTANTS = (
-    *(*STOCK, *INTERLEAVINGS, *REQUEST_IDS, *EXPIRIES, *CHECKOUTS),
-    *(*RETRIES, *POOLERS, *REPLICAS, *MIGRATIONS_APPLIED),
+    *(*STOCK, *INTERLEAVINGS, *REQUEST_IDS, *EXPIRIES, *CHECKOUTS, *EVENTS),
+    *(*RETRIES, *POOLERS, *REPLICAS, *MIGRATIONS_APPLIED, *NOTIFICATIONS),
 )
