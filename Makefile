@@ -133,7 +133,7 @@ typecheck: setup/python ## Check the types, strictly
 .PHONY: test
 test: setup ## Set up and run all tests
 	$(GO) test ./services/...
-	$(BIN)/pytest --numprocesses auto --dist worksteal
+	$(BIN)/pytest --numprocesses auto --dist worksteal -m 'not long'
 
 SEEDS ?= 1
 EXAMPLES ?= 100
@@ -155,6 +155,7 @@ mutants: setup/python ## Prove that the tests of storage notice what breaks thei
 
 .PHONY: reliability
 reliability: setup/python third_party/kafka/installed ## Run the long tests of events, which take a quarter of an hour, and write docs/reliability.md
+	$(BIN)/pytest -m long
 	@$(PY) -m tests.reliability
 
 .PHONY: bench

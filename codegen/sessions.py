@@ -124,11 +124,10 @@ def of_module(source: str) -> Found:
     yield from _of_uses(tree)
     calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
     executed = {id(call.args[0]) for call in calls if _is_executing(call)}
-    for node in _code(tree):
-        if isinstance(node, ast.Constant | ast.JoinedStr):
-            flags = re.IGNORECASE if id(node) in executed else re.NOFLAG
-            for line, reason in _of_statements(_text(node), flags):
-                yield node.lineno + line - 1, reason
+    for node in (node for node in _code(tree) if isinstance(node, ast.Constant | ast.JoinedStr)):
+        flags = re.IGNORECASE if id(node) in executed else re.NOFLAG
+        found = _of_statements(_text(node), flags)
+        yield from ((node.lineno + line - 1, reason) for line, reason in found)
 
 
 def _of_uses(tree: ast.AST) -> Found:

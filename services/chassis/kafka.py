@@ -22,7 +22,9 @@ PUBLISH_SECONDS = 10
 MAX_BATCH_BYTES = 256 * 1024
 POLL_SECONDS = 0.2
 RETRY_SECONDS = 0.5
-CLOSE_SECONDS = 5
+BATCH_SECONDS = 5
+"""How long a batch may take to be finished when its consumer stops."""
+CLOSE_SECONDS = 1
 SESSION_SECONDS = 10
 """How long the group waits for a member that is gone."""
 
@@ -219,7 +221,7 @@ async def _finished(work: Coroutine[Any, Any, None]) -> None:
         await asyncio.shield(task)
     except asyncio.CancelledError:
         with suppress(Exception):
-            await asyncio.wait_for(task, CLOSE_SECONDS)
+            await asyncio.wait_for(task, BATCH_SECONDS)
         raise
 
 

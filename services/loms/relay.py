@@ -13,7 +13,8 @@ from services.loms.usecases import Outbox
 BATCH = 500
 GATHER_SECONDS = 0.01
 """How long events are gathered before they are sent: a batch costs hardly more than an event."""
-FLUSH_SECONDS = 5
+FLUSH_SECONDS = 4
+RESIGN_SECONDS = 1
 LEASE_SECONDS = 3
 """How long a relay leads without saying so again: longer than a pause of its process should be."""
 LEAD_INTERVAL_SECONDS = 0.5
@@ -56,7 +57,11 @@ class Relay:
         except (AppError, TimeoutError) as error:
             self._log.warning("events left for the next relay", error=str(error))
         self._leads_until = 0.0
-        await self._outbox.resign(self._id)
+        try:
+            async with asyncio.timeout(RESIGN_SECONDS):
+                await self._outbox.resign(self._id)
+        except (AppError, TimeoutError) as error:
+            self._log.warning("the lead ends by itself", error=str(error))
 
     async def run(self) -> None:
         """Sends events as they come, until cancelled."""

@@ -209,18 +209,22 @@ class Notifications:
         """
         stopped: set[int | str] = set()
         delivered = 0
-        while True:
-            before, left = delivered, 0
-            async for letter in self.letters():
-                line = letter.event.order_id or letter.event.id
-                outcome = None if line in stopped else await self._deliver(letter, read)
-                if outcome is None:
-                    stopped.add(line)
-                    left += 1
-                elif outcome is not Delivered.GONE:
-                    delivered += 1
-            if delivered == before:
-                return Replayed(delivered, left)
+        while (once := await self._replay_once(read, stopped)).delivered > 0:
+            delivered += once.delivered
+        return Replayed(delivered, once.left)
+
+    async def _replay_once(self, read: Read, stopped: set[int | str]) -> Replayed:
+        """Goes once through what is parked, but for the orders that have stopped, and adds to these."""
+        delivered = left = 0
+        async for letter in self.letters():
+            line = letter.event.order_id or letter.event.id
+            outcome = None if line in stopped else await self._deliver(letter, read)
+            if outcome is None:
+                stopped.add(line)
+                left += 1
+            elif outcome is not Delivered.GONE:
+                delivered += 1
+        return Replayed(delivered, left)
 
     async def _record_or_park(self, arrived: Arrived, refused: RefusedError) -> Recorded:
         """Records an event that was refused, or parks it when it is refused again and again."""

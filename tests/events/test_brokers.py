@@ -67,6 +67,7 @@ async def test_what_was_acknowledged_outlives_a_kill() -> None:
         assert await stored(kafka.bootstrap, topic, len(sent)) == sent
 
 
+@pytest.mark.long
 async def test_a_broker_that_hangs_acknowledges_when_it_goes_on() -> None:
     with running_kafka() as kafka:
         [broker] = kafka.brokers
@@ -97,6 +98,7 @@ async def test_each_test_has_a_topic_of_its_own_with_its_partitions(kafka: str) 
     assert partitions == [{0}, {0, 1, 2}]
 
 
+@pytest.mark.long
 async def test_the_kill_of_the_leader_of_three_brokers_loses_nothing_and_is_over_soon() -> None:
     """Each of them leads a partition. This one leads the controllers, too: of none it takes longer to be replaced."""
     with running_kafka(3) as kafka:
@@ -113,6 +115,7 @@ async def test_the_kill_of_the_leader_of_three_brokers_loses_nothing_and_is_over
         assert await stored(kafka.bootstrap, topic, 200) == before + meanwhile
 
 
+@pytest.mark.long
 async def test_a_shared_broker_outlives_a_killed_process_that_has_started_it_and_ends_with_its_last_user(
     tmp_path: Path,
 ) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
+from aiokafka.errors import KafkaError
 
 from services.chassis import kafka as chassis_kafka
 from services.chassis.background import background
@@ -94,6 +95,7 @@ async def test_members_that_come_and_go_lose_nothing_and_repeat_nothing(
     assert len(told) == len(set(told)) == await inbox.size()
 
 
+@pytest.mark.long
 async def test_what_cannot_be_handled_is_parked_holds_up_its_order_only_and_can_be_delivered_later(
     group: Group, inbox: Inbox, tmp_path: Path
 ) -> None:
@@ -111,6 +113,7 @@ async def test_who_is_told_to_stop_finishes_its_batch_and_nobody_handles_that_ag
     assert stopped.is_kept, stopped
 
 
+@pytest.mark.long
 async def test_when_the_broker_was_killed_and_is_back_events_come_again(
     own_kafka: Kafka, group: Group, inbox: Inbox, tmp_path: Path
 ) -> None:
@@ -121,14 +124,29 @@ async def test_when_the_broker_was_killed_and_is_back_events_come_again(
     assert verdict.is_kept, verdict
 
 
-async def test_a_consumer_that_is_stuck_is_replaced(group: Group, monkeypatch: pytest.MonkeyPatch, logs: Logs) -> None:
+def get_stuck(consumer: AIOKafkaConsumer) -> None:
+    consumer.pause(*consumer.assignment())
+
+
+def fail(_consumer: AIOKafkaConsumer) -> None:
+    raise KafkaError
+
+
+@pytest.mark.parametrize(("trouble", "error"), [(get_stuck, "StuckError"), (fail, "KafkaError")])
+async def test_a_consumer_that_is_stuck_or_fails_is_replaced(
+    group: Group,
+    trouble: Callable[[AIOKafkaConsumer], None],
+    error: str,
+    monkeypatch: pytest.MonkeyPatch,
+    logs: Logs,
+) -> None:
     getmany = AIOKafkaConsumer.getmany
     first: list[AIOKafkaConsumer] = []
 
     async def once(consumer: AIOKafkaConsumer, **settings: int) -> Mapping[TopicPartition, Records]:
         """The first consumer receives something once."""
         if consumer in first:
-            consumer.pause(*consumer.assignment())
+            trouble(consumer)
         records = await getmany(consumer, **settings)
         if records and not first:
             first.append(consumer)
@@ -142,7 +160,7 @@ async def test_a_consumer_that_is_stuck_is_replaced(group: Group, monkeypatch: p
         await feed(group.topic, later)
         places += [await received.get() for _ in later]
 
-    assert replacements(logs) == ["StuckError"]
+    assert replacements(logs) == [error]
     assert len(places) == len(set(places))
 
 

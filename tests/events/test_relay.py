@@ -56,6 +56,7 @@ async def test_when_the_leader_is_killed_another_one_goes_on(server: str, own_ka
     assert max(outcome.seconds) < TAKEOVER_SECONDS
 
 
+@pytest.mark.long
 async def test_while_the_leader_stands_still_another_one_goes_on(server: str, own_kafka: Kafka, tmp_path: Path) -> None:
     topic = await order_events(own_kafka.bootstrap)
     outcome = await sending.stop_leaders(await new_books(server), topic, tmp_path, 1, number=50)
@@ -75,6 +76,7 @@ async def test_orders_go_on_without_the_broker_and_their_events_come_when_it_doe
     assert outcome.errors == []
 
 
+@pytest.mark.long
 async def test_of_three_brokers_one_may_die(server: str, tmp_path: Path) -> None:
     with running_kafka(3) as kafka:
         topic = await order_events(kafka.bootstrap, replicas=3)
@@ -97,6 +99,7 @@ async def test_who_is_told_to_stop_sends_what_is_left_before(server: str, own_ka
     assert end.verdict.is_kept, end
 
 
+@pytest.mark.long
 async def test_who_is_told_to_stop_while_the_broker_hangs_leaves_the_events_in_the_outbox(
     server: str, own_kafka: Kafka, tmp_path: Path
 ) -> None:

@@ -428,7 +428,13 @@ NOTIFICATIONS = (
         "a consumer that is stuck is replaced",
         "nobody looks whether there is something to receive",
         (Edit(CHASSIS_KAFKA, "if any(ends[partition] > position", "if any(ends[partition] < position"),),
-        (NOTIFIED + "test_a_consumer_that_is_stuck_is_replaced",),
+        (NOTIFIED + "test_a_consumer_that_is_stuck_or_fails_is_replaced",),
+    ),
+    Mutant(
+        "a consumer that fails is replaced",
+        "its errors end the service",
+        (Edit(CHASSIS_KAFKA, "except (KafkaError, ConsumerStoppedError, StuckError, OSError)", "except StuckError"),),
+        (NOTIFIED + "test_a_consumer_that_is_stuck_or_fails_is_replaced",),
     ),
     Mutant(
         "a consumer that has received all is kept",
@@ -492,7 +498,7 @@ EVENTS = (
     Mutant(
         "R-13: one relay sends",
         "everybody leads",
-        (Edit(OUTBOX_SQL, "SELECT EXISTS (SELECT FROM leader) AS leads", "SELECT true AS leads"),),
+        (Edit(OUTBOX_SQL, "SELECT EXISTS (SELECT FROM leader) AND", "SELECT true OR"),),
         (ONE_SENDS,),
     ),
     Mutant(

@@ -10,9 +10,10 @@ from pathlib import Path
 from services.chassis.log import configure_logging
 from tests.postgres import running_postgres
 from tests.reliability.long_sending import SENDING
+from tests.reliability.notifications import RECEIVING
 from tests.reliability.report import Finding, Scenario, row, write
 
-SCENARIOS: Mapping[str, Scenario] = SENDING
+SCENARIOS: Mapping[str, Scenario] = {**SENDING, **RECEIVING}
 
 
 def main(words: Sequence[str]) -> int:

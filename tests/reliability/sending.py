@@ -7,6 +7,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequen
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
+from itertools import pairwise
+from math import inf
 from pathlib import Path
 from statistics import quantiles
 from typing import Any
@@ -53,8 +55,8 @@ DRAIN_SECONDS = 30
 COMMIT_SECONDS = 5
 SETTLED = 25
 """Orders after which what has changed shows."""
-BEFORE_SECONDS, AFTER_SECONDS = 0.5, 15
-"""Around the loss of a leader: events were sent before, and another one sends after."""
+BEFORE_SECONDS = 0.5
+"""Before the loss of a leader events were sent."""
 NEVER = "3600"
 WARM_UP = 300
 """The events that come while the first connections are made."""
@@ -190,12 +192,14 @@ async def _lose_leaders(books: Books, topic: KafkaTopic, folder: Path, times: in
             leader, follower = follower, leader
         await books.drained(DRAIN_SECONDS)
     sent = await sent_to(topic, since)
-    return Outcome(verdict(sent, await books.committed()), errors, [takeover(sent, moment) for moment in losses])
+    return Outcome(
+        verdict(sent, await books.committed()), errors, [takeover(sent, *times) for times in pairwise([*losses, inf])]
+    )
 
 
-def takeover(sent: Sequence[Sent], lost: float) -> float:
+def takeover(sent: Sequence[Sent], lost: float, lost_again: float) -> float:
     """How long nothing was sent when the leader was lost."""
-    return longest_pause(one for one in sent if lost - BEFORE_SECONDS < one.at < lost + AFTER_SECONDS)
+    return longest_pause(one for one in sent if lost - BEFORE_SECONDS < one.at < lost_again)
 
 
 async def lose_broker(

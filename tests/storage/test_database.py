@@ -176,7 +176,10 @@ async def test_a_terminated_backend_costs_nobody_an_answer(databases: Databases)
     async with databases("loms") as loms:
         await loms.database.read(lambda connection: connection.fetchval("SELECT 1"))
         killer = await asyncpg.connect(loms.dsn)
-        await killer.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()")
+        await killer.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE pid <> pg_backend_pid() AND datname = current_database()"
+        )
         await killer.close()
 
         assert await loms.database.read(lambda connection: connection.fetchval("SELECT 42")) == 42

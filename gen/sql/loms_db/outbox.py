@@ -26,12 +26,12 @@ WITH leader AS (
     RETURNING l.relay_id
 )
 
-SELECT EXISTS (SELECT FROM leader) AS leads
+SELECT EXISTS (SELECT FROM leader) AND set_config('synchronous_commit', 'local', true) = 'local' AS leads
 """
 
 RESIGN = """-- name: Resign :exec
 DELETE FROM relay_lead
-WHERE relay_lead.relay_id = $1
+WHERE relay_lead.relay_id = $1 AND set_config('synchronous_commit', 'local', true) = 'local'
 """
 
 
@@ -66,10 +66,10 @@ class AsyncQuerier(AsyncReader):
         return int(status_tag.rpartition(" ")[2])
 
     async def lead(self, *, relay_id: UUID, seconds: float) -> bool | None:
-        """Gives the lead to a relay that has it or if nobody does, and tells whether it has it."""
+        """Gives the lead to a relay that has it or if nobody does, and tells whether it has it. Waits for no replica."""
         value: bool | None = await self._conn.fetchval(LEAD, relay_id, seconds)
         return value
 
     async def resign(self, *, relay_id: UUID) -> None:
-        """Takes the lead from a relay."""
+        """Takes the lead from a relay. Waits for no replica."""
         await self._conn.execute(RESIGN, relay_id)

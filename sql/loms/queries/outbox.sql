@@ -10,7 +10,7 @@ DELETE FROM outbox
 WHERE outbox.id = ANY(@ids::bigint []);
 
 -- name: Lead :one
--- Gives the lead to a relay that has it or if nobody does, and tells whether it has it.
+-- Gives the lead to a relay that has it or if nobody does, and tells whether it has it. Waits for no replica.
 WITH leader AS (
     INSERT INTO relay_lead AS l (relay_id, expires_at)
     VALUES (@relay_id, clock_timestamp() + make_interval(secs => @seconds))
@@ -19,9 +19,9 @@ WITH leader AS (
     RETURNING l.relay_id
 )
 
-SELECT EXISTS (SELECT FROM leader) AS leads;
+SELECT EXISTS (SELECT FROM leader) AND set_config('synchronous_commit', 'local', true) = 'local' AS leads;
 
 -- name: Resign :exec
--- Takes the lead from a relay.
+-- Takes the lead from a relay. Waits for no replica.
 DELETE FROM relay_lead
-WHERE relay_lead.relay_id = @relay_id;
+WHERE relay_lead.relay_id = @relay_id AND set_config('synchronous_commit', 'local', true) = 'local';
