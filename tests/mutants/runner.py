@@ -91,7 +91,7 @@ class Copy:
         return subprocess.run(
             [sys.executable, *arguments],
             cwd=self.folder,
-            env=os.environ | own | settings,
+            env=os.environ | own | settings | {"PYTEST_ADDOPTS": ""},  # what the whole suite was told is not for a part
             capture_output=True,
             text=True,
             timeout=LIMIT_SECONDS,
