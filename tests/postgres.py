@@ -3,8 +3,8 @@
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from itertools import count
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -12,8 +12,9 @@ from urllib.parse import urlsplit
 import asyncpg
 from anyio.from_thread import start_blocking_portal
 
+from services.chassis.migrations import migrate
 from services.embedded_postgres import embedded_postgres
-from tests.marketplace import free_ports
+from tests.marketplace import ROOT, free_ports
 
 _numbers = count(1)
 
@@ -43,6 +44,14 @@ async def create_database(dsn: str, *scripts: str) -> str:
     return created
 
 
+async def service_database(dsn: str, service: str, *scripts: str) -> str:
+    """As create_database, with the tables of this service."""
+    created = await create_database(dsn)
+    await migrate(created, "TEST_DATABASE_URL", ROOT / "sql" / service / "migrations")
+    await _run(created, *scripts)
+    return created
+
+
 async def drop_database(dsn: str) -> None:
     """Takes away what create_database has made, with the connections that are left to it."""
     name = urlsplit(dsn).path.removeprefix("/")
@@ -54,10 +63,27 @@ def up(migration: str) -> str:
     return migration.partition("-- +goose Down")[0]
 
 
-async def _run(dsn: str, *scripts: str) -> None:
+@asynccontextmanager
+async def session(dsn: str) -> AsyncIterator[asyncpg.Connection]:
+    """A connection that is closed at the end."""
     connection = await asyncpg.connect(dsn)
     try:
-        for script in scripts:
-            await connection.execute(script)
+        yield connection
     finally:
         await connection.close()
+
+
+@asynccontextmanager
+async def undone(dsn: str) -> AsyncIterator[asyncpg.Connection]:
+    """A connection in a transaction, whose changes are gone at the end."""
+    async with session(dsn) as connection:
+        transaction = connection.transaction()
+        await transaction.start()
+        yield connection
+        await transaction.rollback()
+
+
+async def _run(dsn: str, *scripts: str) -> None:
+    async with session(dsn) as connection:
+        for script in scripts:
+            await connection.execute(script)

@@ -12,10 +12,9 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import anyio
-import asyncpg
 
 from tests.marketplace import free_ports
-from tests.postgres import running_postgres
+from tests.postgres import running_postgres, session
 from tests.waiting import until, wait_until
 
 NAME = "replica"
@@ -107,22 +106,20 @@ def running_replicated(synchronous_commit: str = "remote_apply") -> Iterator[tup
 
 async def pid_of(dsn: str) -> int:
     """The first process of the server."""
-    connection = await asyncpg.connect(dsn)
-    folder = Path(await connection.fetchval("SHOW data_directory"))
-    await connection.close()
+    async with session(dsn) as connection:
+        folder = Path(await connection.fetchval("SHOW data_directory"))
     return int((folder / "postmaster.pid").read_text().split()[0])
 
 
 async def await_replica(dsn: str) -> None:
     """Says in postgresql.conf that commits wait for the replica, and waits until they do."""
-    connection = await asyncpg.connect(dsn)
-    settings = Path(await connection.fetchval("SHOW config_file"))
-    settings.write_text(f"{settings.read_text()}\n{AWAITED}\n")
-    await connection.execute("SELECT pg_reload_conf()")
+    async with session(dsn) as connection:
+        settings = Path(await connection.fetchval("SHOW config_file"))
+        settings.write_text(f"{settings.read_text()}\n{AWAITED}\n")
+        await connection.execute("SELECT pg_reload_conf()")
 
-    async def is_awaited() -> bool:
-        found: bool = await connection.fetchval(IS_AWAITED)
-        return found
+        async def is_awaited() -> bool:
+            found: bool = await connection.fetchval(IS_AWAITED)
+            return found
 
-    await until(is_awaited)
-    await connection.close()
+        await until(is_awaited)

@@ -13,7 +13,7 @@ from services.embedded_postgres import DATABASES
 from tests.contract.columns import Catalogue, Column, catalogue_of
 from tests.contract.contract import messages, methods, rules
 from tests.contract.values import UUID, allows, values
-from tests.postgres import create_database
+from tests.postgres import service_database, undone
 from tests.unit.codegen.compiled import ROOT
 
 SERVICES = sorted(path.parent.name for path in (ROOT / "sql").glob("*/migrations"))
@@ -92,22 +92,14 @@ Pairs = list[tuple[Column, FieldDescriptor]]
 @pytest.fixture(scope="session")
 def databases(server: str) -> dict[str, str]:
     """The DSN of the database of each service, with its migrations applied."""
-    return {service: asyncio.run(create_database(server, *migrations(service))) for service in SERVICES}
-
-
-def migrations(service: str) -> list[str]:
-    return [path.read_text() for path in sorted((ROOT / "sql" / service / "migrations").glob("*.sql"))]
+    return {service: asyncio.run(service_database(server, service)) for service in SERVICES}
 
 
 @pytest.fixture
 async def connection(databases: dict[str, str], service: str) -> AsyncIterator[asyncpg.Connection]:
     """A connection to the database of the service. Its changes are gone after the test."""
-    connection = await asyncpg.connect(databases[service])
-    transaction = connection.transaction()
-    await transaction.start()
-    yield connection
-    await transaction.rollback()
-    await connection.close()
+    async with undone(databases[service]) as connection:
+        yield connection
 
 
 @pytest.fixture

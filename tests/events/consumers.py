@@ -22,13 +22,12 @@ from pydantic import SecretStr
 from services.chassis.bus import Message
 from services.chassis.clock import utc_now
 from services.chassis.kafka import KafkaConsumer, KafkaPublisher, KafkaTopic
-from services.chassis.migrations import migrate
 from services.loms.events import to_message
 from services.loms.usecases import Status, StatusChanged
-from services.notifier.__main__ import MIGRATIONS, notifier
+from services.notifier.__main__ import notifier
 from tests.events.relays import ends, reading
 from tests.marketplace import START_SECONDS, Program, free_ports, started
-from tests.postgres import create_database
+from tests.postgres import service_database, session
 from tests.settings import FREE, NotifierSettings
 from tests.waiting import until
 
@@ -183,14 +182,10 @@ class Inbox:
 @asynccontextmanager
 async def new_inbox(server: str) -> AsyncIterator[Inbox]:
     """A new database."""
-    dsn = await create_database(server)
-    await migrate(dsn, "TEST_DATABASE_URL", MIGRATIONS)
-    connection = await asyncpg.connect(dsn)
-    try:
+    dsn = await service_database(server, "notifier")
+    async with session(dsn) as connection:
         await connection.execute(TOLD)
         yield Inbox(dsn, connection)
-    finally:
-        await connection.close()
 
 
 @dataclass(frozen=True)

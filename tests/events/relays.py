@@ -27,15 +27,14 @@ from services.chassis.clock import utc_now
 from services.chassis.contract import event
 from services.chassis.kafka import KafkaPublisher, KafkaTopic
 from services.chassis.log import get_logger
-from services.chassis.migrations import migrate
 from services.chassis.postgres import Connection, Database, open_pool
 from services.loms.postgres import PostgresStorage
 from services.loms.relay import LEAD_INTERVAL_SECONDS, Relay
 from services.loms.usecases import Item, Orders
 from services.notifier.events import to_notification
 from services.topics import TopicSettings, create_topics
-from tests.marketplace import ROOT, Program, free_ports, started
-from tests.postgres import create_database
+from tests.marketplace import Program, free_ports, started
+from tests.postgres import service_database, session
 from tests.waiting import WAIT_SECONDS, until
 
 T = TypeVar("T")
@@ -150,11 +149,8 @@ class Books:
         return time.monotonic() - began
 
     async def ask(self, question: Callable[[asyncpg.Connection], Awaitable[T]]) -> T:
-        connection = await asyncpg.connect(self.dsn)
-        try:
+        async with session(self.dsn) as connection:
             return await question(connection)
-        finally:
-            await connection.close()
 
 
 def changes(order_id: int, sequence: int, status: str) -> list[Change]:
@@ -165,9 +161,7 @@ def changes(order_id: int, sequence: int, status: str) -> list[Change]:
 
 async def new_books(server: str) -> Books:
     """A new database with a thousand skus in stock."""
-    dsn = await create_database(server)
-    await migrate(dsn, "TEST_DATABASE_URL", ROOT / "sql" / "loms" / "migrations")
-    books = Books(dsn)
+    books = Books(await service_database(server, "loms"))
     await books.ask(lambda connection: connection.execute(STOCK))
     return books
 

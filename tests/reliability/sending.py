@@ -3,8 +3,8 @@
 import asyncio
 import signal
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
@@ -48,6 +48,7 @@ from tests.events.relays import (
     verdict,
 )
 from tests.kafka import Broker, Kafka
+from tests.postgres import session
 from tests.waiting import until
 
 WRITERS = 32
@@ -104,7 +105,7 @@ async def write(shop: Orders, numbers: Iterator[int]) -> None:
 async def commit_backwards(books: Books, topic: KafkaTopic, times: int) -> Verdict:
     """Of four transactions one is rolled back and the others are committed last first, each after the other is sent."""
     async with relaying(books, topic), AsyncExitStack() as stack:
-        connections = [await stack.enter_async_context(connection(books)) for _ in range(4)]
+        connections = [await stack.enter_async_context(session(books.dsn)) for _ in range(4)]
         for _ in range(times):
             transactions = [await create(*pair) for pair in zip(connections, SKUS, strict=False)]
             await transactions.pop(1).rollback()
@@ -112,15 +113,6 @@ async def commit_backwards(books: Books, topic: KafkaTopic, times: int) -> Verdi
                 await transaction.commit()
                 await books.drained(COMMIT_SECONDS)
     return verdict(await sent_to(topic), await books.committed())
-
-
-@asynccontextmanager
-async def connection(books: Books) -> AsyncIterator[asyncpg.Connection]:
-    connection = await asyncpg.connect(books.dsn)
-    try:
-        yield connection
-    finally:
-        await connection.close()
 
 
 async def create(connection: asyncpg.Connection, sku: int) -> Transaction:

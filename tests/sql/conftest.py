@@ -3,14 +3,13 @@
 import asyncio
 import re
 from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack
 
 import asyncpg
 import pytest
 import pytest_asyncio
 
-from tests.marketplace import ROOT
-from tests.postgres import create_database
+from tests.postgres import service_database, session
 from tests.sql.connections import Pair
 from tests.sql.queries import named_query, queries, services
 
@@ -24,11 +23,7 @@ END $$
 @pytest.fixture(scope="session")
 def databases(server: str) -> dict[str, str]:
     """The DSN of each service's database."""
-    return {service: asyncio.run(create_database(server, *migrations(service), EMPTY)) for service in services()}
-
-
-def migrations(service: str) -> list[str]:
-    return [file.read_text() for file in sorted((ROOT / "sql" / service / "migrations").glob("*.sql"))]
+    return {service: asyncio.run(service_database(server, service, EMPTY)) for service in services()}
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
@@ -39,15 +34,6 @@ async def pairs(databases: dict[str, str]) -> AsyncIterator[dict[str, Pair]]:
             service: (await stack.enter_async_context(session(dsn)), await stack.enter_async_context(session(dsn)))
             for service, dsn in databases.items()
         }
-
-
-@asynccontextmanager
-async def session(dsn: str) -> AsyncIterator[asyncpg.Connection]:
-    connection = await asyncpg.connect(dsn)
-    try:
-        yield connection
-    finally:
-        await connection.close()
 
 
 @pytest.fixture

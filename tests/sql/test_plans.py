@@ -16,8 +16,7 @@ from loms_db.models import OrderStatus
 from notifier_db import dead_letters, notifications
 
 from tests.clock import FakeClock
-from tests.postgres import create_database
-from tests.sql.conftest import migrations, session
+from tests.postgres import service_database, session
 from tests.sql.queries import queries, services
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -142,10 +141,14 @@ ROWS_READ = "SELECT sum(seq_tup_read + idx_tup_fetch)::bigint FROM pg_stat_xact_
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def large(server: str) -> AsyncIterator[dict[str, asyncpg.Connection]]:
     """A connection to a database of each service with large tables."""
-    scripts = {service: [*migrations(service), WITHOUT_FOREIGN_KEYS, FILL[service], "ANALYZE"] for service in FILL}
     async with AsyncExitStack() as stack:
-        made = await asyncio.gather(*(create_database(server, *each) for each in scripts.values()))
-        yield {each: await stack.enter_async_context(session(dsn)) for each, dsn in zip(scripts, made, strict=True)}
+        made = await asyncio.gather(
+            *(
+                service_database(server, service, WITHOUT_FOREIGN_KEYS, fill, "ANALYZE")
+                for service, fill in FILL.items()
+            )
+        )
+        yield {each: await stack.enter_async_context(session(dsn)) for each, dsn in zip(FILL, made, strict=True)}
 
 
 async def rows_read(connection: asyncpg.Connection, execute: Execute) -> int:

@@ -5,15 +5,12 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from typing import TypeAlias
 
-import asyncpg
 import pytest
 
 from services.chassis.log import get_logger
-from services.chassis.migrations import migrate
 from services.chassis.postgres import Database, database
-from tests.marketplace import ROOT
 from tests.pgbouncer import PgBouncer, running_pgbouncer
-from tests.postgres import create_database
+from tests.postgres import service_database, session
 
 CONNECTIONS = 10
 TABLES = """
@@ -51,8 +48,7 @@ def migrated(server: str) -> Callable[[str], Awaitable[str]]:
 
     async def dsn_of(service: str) -> str:
         if service not in made:
-            made[service] = await create_database(server)
-            await migrate(made[service], "TEST_DATABASE_URL", ROOT / "sql" / service / "migrations")
+            made[service] = await service_database(server, service)
         return made[service]
 
     return dsn_of
@@ -61,9 +57,8 @@ def migrated(server: str) -> Callable[[str], Awaitable[str]]:
 @asynccontextmanager
 async def emptied(dsn: str, url: str) -> AsyncIterator[Connected]:
     """The database of a DSN without its rows, reached by the URL."""
-    connection = await asyncpg.connect(dsn)
-    await connection.execute(f"TRUNCATE {await connection.fetchval(TABLES)} RESTART IDENTITY")
-    await connection.close()
+    async with session(dsn) as connection:
+        await connection.execute(f"TRUNCATE {await connection.fetchval(TABLES)} RESTART IDENTITY")
     async with database(url, "TEST_DATABASE_URL", get_logger("tested"), CONNECTIONS) as connected:
         yield Connected(dsn, url, connected)
 

@@ -16,6 +16,7 @@ from services.chassis.postgres import ATTEMPTS, Database, open_pool
 from services.loms.postgres import PostgresStorage
 from services.loms.usecases import Item, NewOrder, Orders
 from tests.clock import FakeClock
+from tests.postgres import session
 from tests.storage import invariants
 from tests.storage.conftest import Databases
 from tests.waiting import until
@@ -105,8 +106,5 @@ async def shop(databases: Databases, initial: Mapping[int, int]) -> AsyncIterato
 @asynccontextmanager
 async def opened(dsn: str, initial: Mapping[int, int]) -> AsyncIterator[Shop]:
     """The shop that is in a database already."""
-    connection = await asyncpg.connect(f"{dsn}&{PATIENT}")
-    try:
+    async with session(f"{dsn}&{PATIENT}") as connection:
         yield Shop(dsn, initial, connection)
-    finally:
-        await connection.close()

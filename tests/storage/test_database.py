@@ -17,6 +17,7 @@ from services.chassis.log import get_logger
 from services.chassis.postgres import ATTEMPTS, BACKOFF_SECONDS, Connection, ReadConnection, database
 from services.chassis.settings import StartError
 from services.loms.__main__ import loms
+from tests.postgres import session
 from tests.settings import FREE, LomsSettings
 from tests.storage.conftest import Databases
 
@@ -142,13 +143,12 @@ async def test_each_error_of_the_database_is_one_code_to_a_caller(
 @asynccontextmanager
 async def refusing_orders(dsn: str, cause: str) -> AsyncIterator[asyncpg.Connection]:
     """The database of a DSN refuses every order with this SQLSTATE, and counts them."""
-    owner = await asyncpg.connect(dsn)
-    await owner.execute(REFUSE_ORDERS.format(cause))
-    try:
-        yield owner
-    finally:
-        await owner.execute(TAKE_ORDERS)
-        await owner.close()
+    async with session(dsn) as owner:
+        await owner.execute(REFUSE_ORDERS.format(cause))
+        try:
+            yield owner
+        finally:
+            await owner.execute(TAKE_ORDERS)
 
 
 async def test_the_pauses_between_attempts_double_and_differ_from_caller_to_caller(
@@ -175,12 +175,11 @@ async def test_the_pauses_between_attempts_double_and_differ_from_caller_to_call
 async def test_a_terminated_backend_costs_nobody_an_answer(databases: Databases) -> None:
     async with databases("loms") as loms:
         await loms.database.read(lambda connection: connection.fetchval("SELECT 1"))
-        killer = await asyncpg.connect(loms.dsn)
-        await killer.execute(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-            " WHERE pid <> pg_backend_pid() AND datname = current_database()"
-        )
-        await killer.close()
+        async with session(loms.dsn) as killer:
+            await killer.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                " WHERE pid <> pg_backend_pid() AND datname = current_database()"
+            )
 
         assert await loms.database.read(lambda connection: connection.fetchval("SELECT 42")) == 42
 

@@ -21,6 +21,7 @@ import pytest
 from services.chassis.settings import StartError
 from services.embedded_postgres import DATABASES, Embedded, embedded_postgres
 from tests.marketplace import ROOT, free_ports
+from tests.postgres import session
 
 quick = partial(embedded_postgres, durable=False, databases=())
 
@@ -74,11 +75,8 @@ async def owner(folder: Path, port: int, *user: str) -> AsyncIterator[tuple[asyn
 
 
 async def ask(url: str, query: str) -> object:
-    connection = await asyncpg.connect(url)
-    try:
+    async with session(url) as connection:
         return await connection.fetchval(query)
-    finally:
-        await connection.close()
 
 
 async def note(embedded: Embedded, text: str) -> None:

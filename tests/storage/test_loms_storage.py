@@ -7,12 +7,12 @@ from datetime import timedelta
 from typing import Protocol
 from uuid import UUID, uuid4
 
-import asyncpg
 import pytest
 
 from services.loms import memory, postgres, usecases
 from services.loms.usecases import CANCEL, PAY, Created, Item, NewOrder, Order, RequestIdReusedError, Status
 from tests.clock import FakeClock
+from tests.postgres import session
 from tests.storage.conftest import Databases
 
 SKU, OTHER_SKU, UNKNOWN_SKU = 1, 2, 404
@@ -31,10 +31,9 @@ async def storage(way: Databases | None) -> AsyncIterator[Storage]:
         yield memory.MemoryStorage({sku: memory.Stock(*units) for sku, units in STOCKS.items()})
         return
     async with way("loms") as connected:
-        connection = await asyncpg.connect(connected.dsn)
         rows = [(sku, *units) for sku, units in STOCKS.items()]
-        await connection.executemany("INSERT INTO stocks VALUES ($1, $2, $3)", rows)
-        await connection.close()
+        async with session(connected.dsn) as connection:
+            await connection.executemany("INSERT INTO stocks VALUES ($1, $2, $3)", rows)
         yield postgres.PostgresStorage(connected.database, connected.database)
 
 

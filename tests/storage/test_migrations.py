@@ -5,7 +5,6 @@ import os
 import signal
 import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -17,7 +16,7 @@ from services.chassis.migrations import Waits, create, migrate
 from services.chassis.settings import StartError
 from services.migrate import DATABASES
 from tests.marketplace import ROOT
-from tests.postgres import create_database, drop_database
+from tests.postgres import create_database, drop_database, session
 
 VARIABLE = "SHOP_DATABASE_DIRECT_URL"
 PASSWORD = "s3cr3t-canary"
@@ -65,15 +64,6 @@ class Shop:
 
     async def applied(self) -> list[str]:
         return await self.names("SELECT name FROM schema_migrations ORDER BY name")
-
-
-@asynccontextmanager
-async def session(url: str) -> AsyncIterator[asyncpg.Connection]:
-    connection = await asyncpg.connect(url)
-    try:
-        yield connection
-    finally:
-        await connection.close()
 
 
 def role(url: str) -> str:

@@ -36,6 +36,7 @@ from services.notifier.usecases import (
 )
 from tests.clock import FakeClock
 from tests.marketplace import ROOT
+from tests.postgres import session
 from tests.storage.conftest import Databases
 from tests.waiting import until
 
@@ -293,7 +294,7 @@ async def refusing(way: Databases | None) -> AsyncIterator[Refusing]:
         memory = RefusingMemory()
         yield Refusing(memory, "ValueError", memory.mend)
         return
-    async with way("notifier") as connected, connection_to(connected.dsn) as connection:
+    async with way("notifier") as connected, session(connected.dsn) as connection:
 
         async def mend() -> None:
             await connection.execute("ALTER TABLE notifications DROP CONSTRAINT IF EXISTS refused")
@@ -303,15 +304,6 @@ async def refusing(way: Databases | None) -> AsyncIterator[Refusing]:
         )
         yield Refusing(PostgresStorage(connected.database), "CheckViolationError 23514", mend)
         await mend()
-
-
-@asynccontextmanager
-async def connection_to(dsn: str) -> AsyncIterator[asyncpg.Connection]:
-    connection = await asyncpg.connect(dsn)
-    try:
-        yield connection
-    finally:
-        await connection.close()
 
 
 async def test_an_order_that_is_always_refused_is_parked_and_the_others_do_not_wait(
@@ -463,7 +455,7 @@ async def waiting_or_done(work: asyncio.Task[T], connection: asyncpg.Connection)
 
 
 async def test_a_batch_is_sorted_out_only_when_nobody_else_has_its_orders_in_hand(databases: Databases) -> None:
-    async with databases("notifier") as connected, connection_to(connected.dsn) as rival:
+    async with databases("notifier") as connected, session(connected.dsn) as rival:
         storage = PostgresStorage(connected.database)
         await storage.record([good(1)])
         async with asyncio.TaskGroup() as group, rival.transaction():
@@ -477,7 +469,7 @@ async def test_a_batch_is_sorted_out_only_when_nobody_else_has_its_orders_in_han
 
 
 async def test_a_letter_is_delivered_only_when_nobody_else_has_its_order_in_hand(databases: Databases) -> None:
-    async with databases("notifier") as connected, connection_to(connected.dsn) as rival:
+    async with databases("notifier") as connected, session(connected.dsn) as rival:
         storage = PostgresStorage(connected.database)
         await storage.record([bad(1)])
         [letter] = await storage.letters(0, PAGE)
@@ -492,7 +484,7 @@ async def test_a_letter_is_delivered_only_when_nobody_else_has_its_order_in_hand
 
 
 async def test_a_replay_delivers_what_somebody_was_parking_when_it_began(databases: Databases) -> None:
-    async with databases("notifier") as connected, connection_to(connected.dsn) as rival:
+    async with databases("notifier") as connected, session(connected.dsn) as rival:
         storage = PostgresStorage(connected.database)
         await storage.record([bad(1)])
         async with asyncio.TaskGroup() as group, rival.transaction():
@@ -641,7 +633,7 @@ async def test_the_command_lists_and_replays_what_is_parked(databases: Databases
         left = await command("dead-letters", "list", **postgres)
         assert await sequences(storage) == [1, 2]
 
-        async with connection_to(connected.dsn) as connection:
+        async with session(connected.dsn) as connection:
             await connection.execute("DELETE FROM dead_letters")
         nothing = await command("dead-letters", "replay", **postgres)
 
@@ -690,7 +682,7 @@ async def test_the_command_tells_that_the_database_is_not_migrated(server: str) 
 
 
 async def test_the_command_tells_that_it_was_stopped_on_the_way(databases: Databases) -> None:
-    async with databases("notifier") as connected, connection_to(connected.dsn) as rival, rival.transaction():
+    async with databases("notifier") as connected, session(connected.dsn) as rival, rival.transaction():
         await rival.execute("LOCK TABLE dead_letters")
         code, output, errors = await command(
             "dead-letters", "replay", NOTIFIER_STORAGE="postgres", NOTIFIER_DATABASE_URL=connected.url

@@ -5,7 +5,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from typing import TypeAlias, TypeVar
 
-import asyncpg
 import grpc
 import pytest
 from marketplace.loms.v1 import loms_pb2 as pb
@@ -14,7 +13,6 @@ from pydantic import SecretStr
 
 from services.chassis.clock import utc_now
 from services.chassis.log import get_logger
-from services.chassis.migrations import migrate
 from services.chassis.postgres import Database, ReadConnection, database
 from services.chassis.replica import Replica
 from services.chassis.settings import StartError
@@ -23,8 +21,7 @@ from services.loms.postgres import PostgresStorage
 from services.loms.usecases import CANCEL, PAY, Item, NewOrder, Status
 from services.replication import change
 from tests import replica as servers
-from tests.marketplace import ROOT
-from tests.postgres import create_database
+from tests.postgres import service_database, session
 from tests.replica import running_replicated
 from tests.settings import FREE
 from tests.waiting import until
@@ -48,11 +45,9 @@ def replicated() -> Iterator[tuple[str, servers.Replica]]:
 @pytest.fixture
 async def dsn(replicated: tuple[str, servers.Replica]) -> str:
     """An empty database of LOMS."""
-    made = await create_database(replicated[0])
-    await migrate(made, "TEST_DATABASE_URL", ROOT / "sql" / "loms" / "migrations")
-    connection = await asyncpg.connect(made)
-    await connection.execute("INSERT INTO stocks VALUES ($1, 1000000, 0)", SKU)
-    await connection.close()
+    made = await service_database(replicated[0], "loms")
+    async with session(made) as connection:
+        await connection.execute("INSERT INTO stocks VALUES ($1, 1000000, 0)", SKU)
     return made
 
 
@@ -108,10 +103,9 @@ async def test_whoever_reads_after_a_write_reads_what_was_written(dsn: str, repl
 async def test_while_commits_do_not_wait_for_the_replica_the_primary_is_read(
     dsn: str, replica: servers.Replica
 ) -> None:
-    connection = await asyncpg.connect(dsn)
-    name = await connection.fetchval("SELECT current_database()")
-    await connection.execute(f"ALTER DATABASE {name} SET synchronous_commit = 'on'")
-    await connection.close()
+    async with session(dsn) as connection:
+        name = await connection.fetchval("SELECT current_database()")
+        await connection.execute(f"ALTER DATABASE {name} SET synchronous_commit = 'on'")
     async with connected(dsn) as primary, connected(replica.url(dsn)) as copy:
         counted = Counted(copy)
         reads = Replica(counted, primary, get_logger("tested"))

@@ -7,7 +7,7 @@ from pathlib import Path
 import asyncpg
 import pytest
 
-from tests.postgres import create_database, up
+from tests.postgres import create_database, undone, up
 
 SCHEMA = Path(__file__).parent / "schema.sql"
 
@@ -20,10 +20,5 @@ def database(server: str) -> str:
 
 @pytest.fixture
 async def connection(database: str) -> AsyncIterator[asyncpg.Connection]:
-    """A connection in a transaction, whose changes are gone after the test."""
-    connection = await asyncpg.connect(database)
-    transaction = connection.transaction()
-    await transaction.start()
-    yield connection
-    await transaction.rollback()
-    await connection.close()
+    async with undone(database) as connection:
+        yield connection
