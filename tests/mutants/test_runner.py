@@ -11,7 +11,7 @@ from tests.mutants.runner import Copy, CopyError
 
 SHOP = "services/shop.py"
 PROJECT = {
-    "pyproject.toml": "[tool.pytest.ini_options]\naddopts = '--import-mode=importlib'\n",
+    "pyproject.toml": "[tool.pytest.ini_options]\naddopts = '--import-mode=importlib -p no:schemathesis'\n",
     "services/__init__.py": "",
     SHOP: "def price():\n    return 2\n",
     "tests/test_shop.py": """
