@@ -44,12 +44,20 @@ async def create_database(dsn: str, *scripts: str) -> str:
     return created
 
 
-async def service_database(dsn: str, service: str, *scripts: str) -> str:
-    """As create_database, with the tables of this service."""
+async def migrated_database(dsn: str, service: str) -> str:
+    """Makes one more database on the server, as a service finds it that starts again, and gives its DSN."""
     created = await create_database(dsn)
-    await migrate(created, "TEST_DATABASE_URL", ROOT / "sql" / service / "migrations")
-    await _run(created, *scripts)
+    await migrate(created, "TEST_DATABASE_URL", migrations_of(service))
     return created
+
+
+def tables_of(service: str) -> list[str]:
+    """The scripts that make the tables of this service, and nothing else."""
+    return [file.read_text() for file in sorted(migrations_of(service).glob("*.sql"))]
+
+
+def migrations_of(service: str) -> Path:
+    return ROOT / "sql" / service / "migrations"
 
 
 async def drop_database(dsn: str) -> None:

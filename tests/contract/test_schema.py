@@ -13,7 +13,7 @@ from services.embedded_postgres import DATABASES
 from tests.contract.columns import Catalogue, Column, catalogue_of
 from tests.contract.contract import messages, methods, rules
 from tests.contract.values import UUID, allows, values
-from tests.postgres import service_database, undone
+from tests.postgres import create_database, tables_of, undone
 from tests.unit.codegen.compiled import ROOT
 
 SERVICES = sorted(path.parent.name for path in (ROOT / "sql").glob("*/migrations"))
@@ -92,7 +92,7 @@ Pairs = list[tuple[Column, FieldDescriptor]]
 @pytest.fixture(scope="session")
 def databases(server: str) -> dict[str, str]:
     """The DSN of the database of each service, with its migrations applied."""
-    return {service: asyncio.run(service_database(server, service)) for service in SERVICES}
+    return {service: asyncio.run(create_database(server, *tables_of(service))) for service in SERVICES}
 
 
 @pytest.fixture

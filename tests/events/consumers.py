@@ -27,7 +27,7 @@ from services.loms.usecases import Status, StatusChanged
 from services.notifier.__main__ import notifier
 from tests.events.relays import ends, reading
 from tests.marketplace import START_SECONDS, Program, free_ports, started
-from tests.postgres import service_database, session
+from tests.postgres import migrated_database, session
 from tests.settings import FREE, NotifierSettings
 from tests.waiting import until
 
@@ -182,7 +182,7 @@ class Inbox:
 @asynccontextmanager
 async def new_inbox(server: str) -> AsyncIterator[Inbox]:
     """A new database."""
-    dsn = await service_database(server, "notifier")
+    dsn = await migrated_database(server, "notifier")
     async with session(dsn) as connection:
         await connection.execute(TOLD)
         yield Inbox(dsn, connection)

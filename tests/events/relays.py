@@ -34,7 +34,7 @@ from services.loms.usecases import Item, Orders
 from services.notifier.events import to_notification
 from services.topics import TopicSettings, create_topics
 from tests.marketplace import Program, free_ports, started
-from tests.postgres import service_database, session
+from tests.postgres import migrated_database, session
 from tests.waiting import WAIT_SECONDS, until
 
 T = TypeVar("T")
@@ -161,7 +161,7 @@ def changes(order_id: int, sequence: int, status: str) -> list[Change]:
 
 async def new_books(server: str) -> Books:
     """A new database with a thousand skus in stock."""
-    books = Books(await service_database(server, "loms"))
+    books = Books(await migrated_database(server, "loms"))
     await books.ask(lambda connection: connection.execute(STOCK))
     return books
 

@@ -9,7 +9,7 @@ import asyncpg
 import pytest
 import pytest_asyncio
 
-from tests.postgres import service_database, session
+from tests.postgres import create_database, session, tables_of
 from tests.sql.connections import Pair
 from tests.sql.queries import named_query, queries, services
 
@@ -23,7 +23,7 @@ END $$
 @pytest.fixture(scope="session")
 def databases(server: str) -> dict[str, str]:
     """The DSN of each service's database."""
-    return {service: asyncio.run(service_database(server, service, EMPTY)) for service in services()}
+    return {service: asyncio.run(create_database(server, *tables_of(service), EMPTY)) for service in services()}
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")

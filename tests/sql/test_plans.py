@@ -16,7 +16,7 @@ from loms_db.models import OrderStatus
 from notifier_db import dead_letters, notifications
 
 from tests.clock import FakeClock
-from tests.postgres import service_database, session
+from tests.postgres import create_database, session, tables_of
 from tests.sql.queries import queries, services
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -144,7 +144,7 @@ async def large(server: str) -> AsyncIterator[dict[str, asyncpg.Connection]]:
     async with AsyncExitStack() as stack:
         made = await asyncio.gather(
             *(
-                service_database(server, service, WITHOUT_FOREIGN_KEYS, fill, "ANALYZE")
+                create_database(server, *tables_of(service), WITHOUT_FOREIGN_KEYS, fill, "ANALYZE")
                 for service, fill in FILL.items()
             )
         )

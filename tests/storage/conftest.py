@@ -10,7 +10,7 @@ import pytest
 from services.chassis.log import get_logger
 from services.chassis.postgres import Database, database
 from tests.pgbouncer import PgBouncer, running_pgbouncer
-from tests.postgres import service_database, session
+from tests.postgres import migrated_database, session
 
 CONNECTIONS = 10
 TABLES = """
@@ -48,7 +48,7 @@ def migrated(server: str) -> Callable[[str], Awaitable[str]]:
 
     async def dsn_of(service: str) -> str:
         if service not in made:
-            made[service] = await service_database(server, service)
+            made[service] = await migrated_database(server, service)
         return made[service]
 
     return dsn_of

@@ -21,7 +21,7 @@ from services.loms.postgres import PostgresStorage
 from services.loms.usecases import CANCEL, PAY, Item, NewOrder, Status
 from services.replication import change
 from tests import replica as servers
-from tests.postgres import service_database, session
+from tests.postgres import migrated_database, session
 from tests.replica import running_replicated
 from tests.settings import FREE
 from tests.waiting import until
@@ -45,7 +45,7 @@ def replicated() -> Iterator[tuple[str, servers.Replica]]:
 @pytest.fixture
 async def dsn(replicated: tuple[str, servers.Replica]) -> str:
     """An empty database of LOMS."""
-    made = await service_database(replicated[0], "loms")
+    made = await migrated_database(replicated[0], "loms")
     async with session(made) as connection:
         await connection.execute("INSERT INTO stocks VALUES ($1, 1000000, 0)", SKU)
     return made
