@@ -118,7 +118,7 @@ lint: setup/generate bin/gateway ## Check style, complexity, layers and the cont
 	$(BIN)/complexipy --quiet --failed --max-complexity-allowed 12 services codegen
 	$(BIN)/lint-imports --no-logo --config pyproject.toml
 	$(PY) -m codegen.sessions
-	$(PY) -m services.vet
+	$(PY) -m tests.sql.vet
 	$(BIN)/buf lint
 	$(BIN)/buf format --diff --exit-code api
 	$(GO) vet ./services/... ./bench/...

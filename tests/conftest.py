@@ -1,7 +1,10 @@
 """What holds for every test."""
 
 import asyncio
+import shutil
+import tempfile
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import pytest
 import structlog
@@ -9,6 +12,15 @@ from structlog.typing import EventDict, WrappedLogger
 
 from services.chassis.log import Logger, add_facts, configure_logging
 from tests.postgres import running_postgres
+
+MEMORY = Path("/dev/shm")
+ROOM = 4 * 2**30
+
+
+def pytest_configure() -> None:
+    """What the servers of tests write is gone with them: where there is room, it never sees a disk."""
+    if MEMORY.is_dir() and shutil.disk_usage(MEMORY).free >= ROOM:
+        tempfile.tempdir = str(MEMORY)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

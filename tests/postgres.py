@@ -38,7 +38,7 @@ def running_postgres(**settings: str) -> Iterator[str]:
 async def create_database(dsn: str, *scripts: str) -> str:
     """Makes one more database on the server, runs the scripts in it, and gives its DSN."""
     name = f"test_{os.getpid()}_{next(_numbers)}"
-    await _run(dsn, f"CREATE DATABASE {name}")
+    await _run(dsn, f"CREATE DATABASE {name} STRATEGY file_copy")
     created = urlsplit(dsn)._replace(path=f"/{name}").geturl()
     await _run(created, *scripts)
     return created

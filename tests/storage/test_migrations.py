@@ -17,6 +17,7 @@ from services.chassis.settings import StartError
 from services.migrate import DATABASES
 from tests.marketplace import ROOT
 from tests.postgres import create_database, drop_database, session
+from tests.storage.races import part
 
 VARIABLE = "SHOP_DATABASE_DIRECT_URL"
 PASSWORD = "s3cr3t-canary"
@@ -128,15 +129,16 @@ async def test_of_replicas_that_start_at_once_one_applies_and_all_go_on_when_it_
 
 
 async def test_replicas_that_are_killed_at_it_leave_nothing_in_the_way_of_the_next(goods: Shop) -> None:
+    kills = max(PAUSES, part(KILLS))
     pauses = [f"SELECT pg_sleep(seconds) FROM pauses WHERE id = {number};" for number in range(PAUSES)]
     goods.add("0002_prices.sql", f"{pauses[0]} CREATE TABLE prices (sku bigint); {pauses[1]}")
     goods.add("0003_offers.sql", f"CREATE TABLE offers (sku bigint); {pauses[2]}")
     async with session(goods.owner_url) as owner:
         await owner.execute("CREATE TABLE pauses (id integer, seconds integer)")
         await owner.execute("INSERT INTO pauses SELECT id, 0 FROM generate_series(0, $1 - 1) id", PAUSES)
-        for kill in range(KILLS):
+        for kill in range(kills):
             await owner.execute(
-                "UPDATE pauses SET seconds = CASE id WHEN $1 THEN 3600 ELSE 0 END", kill * PAUSES // KILLS
+                "UPDATE pauses SET seconds = CASE id WHEN $1 THEN 3600 ELSE 0 END", kill * PAUSES // kills
             )
             await kill_a_replica_that_sleeps(goods, owner)
         await owner.execute("UPDATE pauses SET seconds = 0")

@@ -24,11 +24,12 @@ from tests import replica as servers
 from tests.postgres import migrated_database, session
 from tests.replica import running_replicated
 from tests.settings import FREE
+from tests.storage.races import part
 from tests.waiting import until
 
 T = TypeVar("T")
 
-CLIENTS, ORDERS = 8, 250
+CLIENTS, ORDERS = 8, part(250)
 """Each order is read after it was created and after it was paid or cancelled."""
 SKU = 1
 DEADLINE_SECONDS = 0.5
