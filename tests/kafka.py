@@ -8,9 +8,9 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from uuid import uuid4
@@ -221,9 +221,7 @@ async def create_topic(bootstrap: str, partitions: int = 1) -> str:
     """Makes a topic that no other test knows, with a replica on each broker, and gives its name."""
     name = f"test-{uuid4()}"
     new = NewTopic(name, partitions, replication_factor=-1, replica_assignments={})
-    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
-    await admin.start()
-    try:
+    async with administrator(bootstrap) as admin:
         [made] = (await admin.create_topics([new])).to_object()["topic_errors"]
         if made["error_code"]:
             raise for_code(made["error_code"])(made["error_message"])
@@ -233,9 +231,18 @@ async def create_topic(bootstrap: str, partitions: int = 1) -> str:
             return len(topic["partitions"]) == partitions
 
         await until(is_known)
+    return name
+
+
+@asynccontextmanager
+async def administrator(bootstrap: str) -> AsyncIterator[AIOKafkaAdminClient]:
+    """Who asks the brokers about topics and groups."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
+    await admin.start()
+    try:
+        yield admin
     finally:
         await admin.close()
-    return name
 
 
 if __name__ == "__main__":  # makes CLASSES

@@ -26,6 +26,7 @@ from services.loms.events import to_message
 from services.loms.usecases import Status, StatusChanged
 from services.notifier.__main__ import notifier
 from tests.events.relays import ends, reading
+from tests.kafka import administrator
 from tests.marketplace import START_SECONDS, Program, free_ports, started
 from tests.postgres import migrated_database, session
 from tests.settings import FREE, NotifierSettings
@@ -199,12 +200,12 @@ class Group:
 
     async def handled(self) -> int:
         """How many messages will not come to it again."""
-        async with administrator(self.topic) as admin:
+        async with administrator(self.topic.bootstrap) as admin:
             committed = await self._committed(admin)
         return sum(committed[partition] - offset for partition, offset in self.begin.items())
 
     async def until_it_has_handled_all(self) -> None:
-        async with administrator(self.topic) as admin, reading(self.topic) as reader:
+        async with administrator(self.topic.bootstrap) as admin, reading(self.topic) as reader:
 
             async def has_handled_all() -> bool:
                 offsets: Mapping[TopicPartition, int] = await reader.end_offsets(reader.assignment())
@@ -214,7 +215,7 @@ class Group:
 
     async def until_it_has(self, members: int) -> None:
         """Waits until so many members share the partitions."""
-        async with administrator(self.topic) as admin:
+        async with administrator(self.topic.bootstrap) as admin:
 
             async def are_there() -> bool:
                 state, found = await self._described(admin)
@@ -224,7 +225,7 @@ class Group:
 
     async def dismiss(self) -> None:
         """Tells it that all members are gone, which it would find out by itself after ten seconds."""
-        async with administrator(self.topic) as admin:
+        async with administrator(self.topic.bootstrap) as admin:
             coordinator = await admin.find_coordinator(self.name)
             for member in (await self._described(admin))[1]:
                 await admin._send_request(LeaveGroupRequest(self.name, member), coordinator)
@@ -238,16 +239,6 @@ class Group:
         [answer] = await admin.describe_consumer_groups([self.name])
         [group] = answer.to_object()["groups"]
         return group["state"], [member["member_id"] for member in group["members"]]
-
-
-@asynccontextmanager
-async def administrator(topic: KafkaTopic) -> AsyncIterator[AIOKafkaAdminClient]:
-    admin = AIOKafkaAdminClient(bootstrap_servers=topic.bootstrap)
-    await admin.start()
-    try:
-        yield admin
-    finally:
-        await admin.close()
 
 
 async def new_group(topic: KafkaTopic) -> Group:

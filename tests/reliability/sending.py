@@ -15,7 +15,6 @@ from typing import Any
 
 import asyncpg
 from aiokafka import AIOKafkaConsumer
-from aiokafka.admin import AIOKafkaAdminClient
 from asyncpg.transaction import Transaction
 from loms_db import orders
 
@@ -47,7 +46,7 @@ from tests.events.relays import (
     sent_to,
     verdict,
 )
-from tests.kafka import Broker, Kafka
+from tests.kafka import Broker, Kafka, administrator
 from tests.postgres import session
 from tests.waiting import until
 
@@ -281,13 +280,9 @@ async def leader_of(kafka: Kafka, topic: KafkaTopic) -> Broker:
 
 
 async def _partitions(topic: KafkaTopic) -> list[dict[str, Any]]:
-    admin = AIOKafkaAdminClient(bootstrap_servers=topic.bootstrap)
-    await admin.start()
-    try:
+    async with administrator(topic.bootstrap) as admin:
         [described] = await admin.describe_topics([topic.name])
-        return sorted(described["partitions"], key=lambda partition: int(partition["partition"]))
-    finally:
-        await admin.close()
+    return sorted(described["partitions"], key=lambda partition: int(partition["partition"]))
 
 
 @dataclass(frozen=True)
