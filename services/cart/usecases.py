@@ -1,7 +1,5 @@
 """What the cart decides: what may go into it, what it costs, how it becomes an order."""
 
-import asyncio
-from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import Enum, auto
@@ -10,9 +8,12 @@ from uuid import UUID, uuid5
 
 from services.chassis.clock import Clock
 from services.chassis.errors import FailedPreconditionError, NotFoundError
+from services.chassis.worker_pool import in_parallel
 
 MAX_COUNT = 65535
 MAX_LINES = 100
+PRODUCTS_AT_ONCE = 5
+"""How many products one list asks for at a time."""
 FORGET_BATCH = 1000
 REQUEST_ID_LIFE = timedelta(hours=24)
 
@@ -194,7 +195,7 @@ class Carts:
     async def priced(self, user_id: int) -> PricedCart:
         """The cart with its prices. Raises CartEmptyError, ProductUnknownError."""
         cart = await self._filled(user_id)
-        products = await self._all_products(cart.items)
+        products = await in_parallel(PRODUCTS_AT_ONCE, self._products.product, [item.sku for item in cart.items])
         lines = tuple(Line(item, product) for item, product in zip(cart.items, products, strict=True))
         return PricedCart(lines, sum(line.product.price * line.item.count for line in lines))
 
@@ -230,15 +231,6 @@ class Carts:
         if not cart.items:
             raise CartEmptyError(user_id)
         return cart
-
-    async def _all_products(self, items: Iterable[Item]) -> list[Product]:
-        """The products of the items. The first error ends the other requests and is the one raised."""
-        try:
-            async with asyncio.TaskGroup() as group:
-                tasks = [group.create_task(self._products.product(item.sku)) for item in items]
-        except ExceptionGroup as errors:
-            raise errors.exceptions[0] from None
-        return [task.result() for task in tasks]
 
 
 def checkout_key(cart: Cart) -> UUID:

@@ -35,7 +35,10 @@ class FakeProducts:
     failing: dict[int, Exception] = field(default_factory=dict)
     cancelled: int = 0
 
+    asked: list[int] = field(default_factory=list)
+
     async def product(self, sku: int) -> Product:
+        self.asked.append(sku)
         if sku in self.failing:
             raise self.failing[sku]
         if self.failing:
@@ -151,13 +154,15 @@ async def test_the_total_does_not_overflow(storage: MemoryStorage, loms: FakeLom
 async def test_the_first_error_of_a_list_is_the_one_raised_and_ends_the_other_requests(
     carts: Carts, products: FakeProducts
 ) -> None:
-    for sku in (1, 2, 3):
+    for sku in range(1, 10):
         await carts.add(USER, Item(sku, 1))
-    products.failing = {2: UnavailableError("product cannot be reached")}
+    products.asked.clear()
+    products.failing = {5: UnavailableError("product cannot be reached")}
 
     with pytest.raises(UnavailableError):
         await carts.priced(USER)
-    assert products.cancelled == 2
+    assert products.asked == [1, 2, 3, 4, 5]
+    assert products.cancelled == 4
 
 
 async def test_a_deleted_line_and_a_cleared_cart_are_gone(carts: Carts) -> None:
