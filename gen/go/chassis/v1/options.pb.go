@@ -27,6 +27,59 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+// Whose starts a rate limit counts.
+type Scope int32
+
+const (
+	// Not said: a mistake in the contract.
+	Scope_SCOPE_UNSPECIFIED Scope = 0
+	// Those of each process.
+	Scope_SCOPE_PROCESS Scope = 1
+	// Those of all replicas of a service together.
+	Scope_SCOPE_SHARED Scope = 2
+)
+
+// Enum value maps for Scope.
+var (
+	Scope_name = map[int32]string{
+		0: "SCOPE_UNSPECIFIED",
+		1: "SCOPE_PROCESS",
+		2: "SCOPE_SHARED",
+	}
+	Scope_value = map[string]int32{
+		"SCOPE_UNSPECIFIED": 0,
+		"SCOPE_PROCESS":     1,
+		"SCOPE_SHARED":      2,
+	}
+)
+
+func (x Scope) Enum() *Scope {
+	p := new(Scope)
+	*p = x
+	return p
+}
+
+func (x Scope) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Scope) Descriptor() protoreflect.EnumDescriptor {
+	return file_chassis_v1_options_proto_enumTypes[0].Descriptor()
+}
+
+func (Scope) Type() protoreflect.EnumType {
+	return &file_chassis_v1_options_proto_enumTypes[0]
+}
+
+func (x Scope) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use Scope.Descriptor instead.
+func (Scope) EnumDescriptor() ([]byte, []int) {
+	return file_chassis_v1_options_proto_rawDescGZIP(), []int{0}
+}
+
 // Who may call an RPC.
 type Access int32
 
@@ -37,7 +90,7 @@ const (
 	Access_ACCESS_PUBLIC Access = 1
 	// Whoever bears a valid token; others get UNAUTHENTICATED.
 	Access_ACCESS_TOKEN Access = 2
-	// The user named by `user_id` in the request; others get PERMISSION_DENIED.
+	// The user named by `user_field` in the request; others get PERMISSION_DENIED.
 	Access_ACCESS_OWN_USER Access = 3
 	// The user to whom the object belongs; for others it does not exist.
 	Access_ACCESS_OWNER Access = 4
@@ -76,11 +129,11 @@ func (x Access) String() string {
 }
 
 func (Access) Descriptor() protoreflect.EnumDescriptor {
-	return file_chassis_v1_options_proto_enumTypes[0].Descriptor()
+	return file_chassis_v1_options_proto_enumTypes[1].Descriptor()
 }
 
 func (Access) Type() protoreflect.EnumType {
-	return &file_chassis_v1_options_proto_enumTypes[0]
+	return &file_chassis_v1_options_proto_enumTypes[1]
 }
 
 func (x Access) Number() protoreflect.EnumNumber {
@@ -89,7 +142,7 @@ func (x Access) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Access.Descriptor instead.
 func (Access) EnumDescriptor() ([]byte, []int) {
-	return file_chassis_v1_options_proto_rawDescGZIP(), []int{0}
+	return file_chassis_v1_options_proto_rawDescGZIP(), []int{1}
 }
 
 // The codes of gRPC, with their numbers there and the HTTP status of each.
@@ -185,11 +238,11 @@ func (x Code) String() string {
 }
 
 func (Code) Descriptor() protoreflect.EnumDescriptor {
-	return file_chassis_v1_options_proto_enumTypes[1].Descriptor()
+	return file_chassis_v1_options_proto_enumTypes[2].Descriptor()
 }
 
 func (Code) Type() protoreflect.EnumType {
-	return &file_chassis_v1_options_proto_enumTypes[1]
+	return &file_chassis_v1_options_proto_enumTypes[2]
 }
 
 func (x Code) Number() protoreflect.EnumNumber {
@@ -198,7 +251,7 @@ func (x Code) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Code.Descriptor instead.
 func (Code) EnumDescriptor() ([]byte, []int) {
-	return file_chassis_v1_options_proto_rawDescGZIP(), []int{1}
+	return file_chassis_v1_options_proto_rawDescGZIP(), []int{2}
 }
 
 // What an RPC promises besides its messages.
@@ -213,7 +266,22 @@ type MethodPolicy struct {
 	// The errors it may answer with, besides those that every RPC may (see
 	// CodePolicy.common). An error that is not listed is a fault of the server
 	// and reaches the caller as INTERNAL.
-	Errors        []*Error `protobuf:"bytes,4,rep,name=errors,proto3" json:"errors,omitempty"`
+	Errors []*Error `protobuf:"bytes,4,rep,name=errors,proto3" json:"errors,omitempty"`
+	// With ACCESS_OWN_USER: the field of the request that names the user.
+	UserField string `protobuf:"bytes,5,opt,name=user_field,json=userField,proto3" json:"user_field,omitempty"`
+	// The field of the request that makes it safe to repeat: calls with the same
+	// value have one effect and one answer. An RPC whose `idempotency_level` says
+	// that it is safe anyway needs none.
+	IdempotencyKey string `protobuf:"bytes,6,opt,name=idempotency_key,json=idempotencyKey,proto3" json:"idempotency_key,omitempty"`
+	// What a service that calls it does about errors that pass. Not set: nothing.
+	Retry *Retry `protobuf:"bytes,7,opt,name=retry,proto3" json:"retry,omitempty"`
+	// How fast a service may call it. Not set: as fast as it likes.
+	RateLimit *RateLimit `protobuf:"bytes,8,opt,name=rate_limit,json=rateLimit,proto3" json:"rate_limit,omitempty"`
+	// For how long a service that calls it may keep the answer. Not set: not at all.
+	Cache *Cache `protobuf:"bytes,9,opt,name=cache,proto3" json:"cache,omitempty"`
+	// How many calls of it one server runs at once; more are refused with
+	// RESOURCE_EXHAUSTED before anything is done.
+	MaxConcurrent uint32 `protobuf:"varint,10,opt,name=max_concurrent,json=maxConcurrent,proto3" json:"max_concurrent,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -276,6 +344,48 @@ func (x *MethodPolicy) GetErrors() []*Error {
 	return nil
 }
 
+func (x *MethodPolicy) GetUserField() string {
+	if x != nil {
+		return x.UserField
+	}
+	return ""
+}
+
+func (x *MethodPolicy) GetIdempotencyKey() string {
+	if x != nil {
+		return x.IdempotencyKey
+	}
+	return ""
+}
+
+func (x *MethodPolicy) GetRetry() *Retry {
+	if x != nil {
+		return x.Retry
+	}
+	return nil
+}
+
+func (x *MethodPolicy) GetRateLimit() *RateLimit {
+	if x != nil {
+		return x.RateLimit
+	}
+	return nil
+}
+
+func (x *MethodPolicy) GetCache() *Cache {
+	if x != nil {
+		return x.Cache
+	}
+	return nil
+}
+
+func (x *MethodPolicy) GetMaxConcurrent() uint32 {
+	if x != nil {
+		return x.MaxConcurrent
+	}
+	return 0
+}
+
 // How long a call may take.
 type Deadline struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -331,6 +441,201 @@ func (x *Deadline) GetMax() *durationpb.Duration {
 	return nil
 }
 
+// How a service repeats a call that has failed, within the call's deadline. The
+// RPC must be safe to repeat.
+type Retry struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// How often it is tried, the first time included: 2 to 5.
+	Attempts uint32 `protobuf:"varint,1,opt,name=attempts,proto3" json:"attempts,omitempty"`
+	// The errors that pass by themselves.
+	Codes []Code `protobuf:"varint,2,rep,packed,name=codes,proto3,enum=chassis.v1.Code" json:"codes,omitempty"`
+	// The pause before the second attempt is a random time up to this; it doubles
+	// from attempt to attempt.
+	InitialBackoff *durationpb.Duration `protobuf:"bytes,3,opt,name=initial_backoff,json=initialBackoff,proto3" json:"initial_backoff,omitempty"`
+	// No pause is longer.
+	MaxBackoff    *durationpb.Duration `protobuf:"bytes,4,opt,name=max_backoff,json=maxBackoff,proto3" json:"max_backoff,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Retry) Reset() {
+	*x = Retry{}
+	mi := &file_chassis_v1_options_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Retry) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Retry) ProtoMessage() {}
+
+func (x *Retry) ProtoReflect() protoreflect.Message {
+	mi := &file_chassis_v1_options_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Retry.ProtoReflect.Descriptor instead.
+func (*Retry) Descriptor() ([]byte, []int) {
+	return file_chassis_v1_options_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *Retry) GetAttempts() uint32 {
+	if x != nil {
+		return x.Attempts
+	}
+	return 0
+}
+
+func (x *Retry) GetCodes() []Code {
+	if x != nil {
+		return x.Codes
+	}
+	return nil
+}
+
+func (x *Retry) GetInitialBackoff() *durationpb.Duration {
+	if x != nil {
+		return x.InitialBackoff
+	}
+	return nil
+}
+
+func (x *Retry) GetMaxBackoff() *durationpb.Duration {
+	if x != nil {
+		return x.MaxBackoff
+	}
+	return nil
+}
+
+// How many calls may start in a second. Those above it wait for their turn, in
+// the order of their arrival and within their deadlines.
+type RateLimit struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// In no window of one second there are more starts.
+	PerSecond uint32 `protobuf:"varint,1,opt,name=per_second,json=perSecond,proto3" json:"per_second,omitempty"`
+	// How many calls may start at once after a pause: `per_second` or a divisor of it.
+	Burst uint32 `protobuf:"varint,2,opt,name=burst,proto3" json:"burst,omitempty"`
+	// Whose starts are counted.
+	Scope         Scope `protobuf:"varint,3,opt,name=scope,proto3,enum=chassis.v1.Scope" json:"scope,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RateLimit) Reset() {
+	*x = RateLimit{}
+	mi := &file_chassis_v1_options_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RateLimit) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RateLimit) ProtoMessage() {}
+
+func (x *RateLimit) ProtoReflect() protoreflect.Message {
+	mi := &file_chassis_v1_options_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RateLimit.ProtoReflect.Descriptor instead.
+func (*RateLimit) Descriptor() ([]byte, []int) {
+	return file_chassis_v1_options_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *RateLimit) GetPerSecond() uint32 {
+	if x != nil {
+		return x.PerSecond
+	}
+	return 0
+}
+
+func (x *RateLimit) GetBurst() uint32 {
+	if x != nil {
+		return x.Burst
+	}
+	return 0
+}
+
+func (x *RateLimit) GetScope() Scope {
+	if x != nil {
+		return x.Scope
+	}
+	return Scope_SCOPE_UNSPECIFIED
+}
+
+// How long an answer is good for. The RPC must be without side effects.
+type Cache struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// It is given without a question for so long.
+	TimeToLive *durationpb.Duration `protobuf:"bytes,1,opt,name=time_to_live,json=timeToLive,proto3" json:"time_to_live,omitempty"`
+	// For so long after that it is still given, and asked for anew meanwhile.
+	StaleTime     *durationpb.Duration `protobuf:"bytes,2,opt,name=stale_time,json=staleTime,proto3" json:"stale_time,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Cache) Reset() {
+	*x = Cache{}
+	mi := &file_chassis_v1_options_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Cache) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Cache) ProtoMessage() {}
+
+func (x *Cache) ProtoReflect() protoreflect.Message {
+	mi := &file_chassis_v1_options_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Cache.ProtoReflect.Descriptor instead.
+func (*Cache) Descriptor() ([]byte, []int) {
+	return file_chassis_v1_options_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *Cache) GetTimeToLive() *durationpb.Duration {
+	if x != nil {
+		return x.TimeToLive
+	}
+	return nil
+}
+
+func (x *Cache) GetStaleTime() *durationpb.Duration {
+	if x != nil {
+		return x.StaleTime
+	}
+	return nil
+}
+
 // One way in which an RPC may fail.
 type Error struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -347,7 +652,7 @@ type Error struct {
 
 func (x *Error) Reset() {
 	*x = Error{}
-	mi := &file_chassis_v1_options_proto_msgTypes[2]
+	mi := &file_chassis_v1_options_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -359,7 +664,7 @@ func (x *Error) String() string {
 func (*Error) ProtoMessage() {}
 
 func (x *Error) ProtoReflect() protoreflect.Message {
-	mi := &file_chassis_v1_options_proto_msgTypes[2]
+	mi := &file_chassis_v1_options_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -372,7 +677,7 @@ func (x *Error) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Error.ProtoReflect.Descriptor instead.
 func (*Error) Descriptor() ([]byte, []int) {
-	return file_chassis_v1_options_proto_rawDescGZIP(), []int{2}
+	return file_chassis_v1_options_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *Error) GetCode() Code {
@@ -415,7 +720,7 @@ type EventPolicy struct {
 
 func (x *EventPolicy) Reset() {
 	*x = EventPolicy{}
-	mi := &file_chassis_v1_options_proto_msgTypes[3]
+	mi := &file_chassis_v1_options_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -427,7 +732,7 @@ func (x *EventPolicy) String() string {
 func (*EventPolicy) ProtoMessage() {}
 
 func (x *EventPolicy) ProtoReflect() protoreflect.Message {
-	mi := &file_chassis_v1_options_proto_msgTypes[3]
+	mi := &file_chassis_v1_options_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -440,7 +745,7 @@ func (x *EventPolicy) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EventPolicy.ProtoReflect.Descriptor instead.
 func (*EventPolicy) Descriptor() ([]byte, []int) {
-	return file_chassis_v1_options_proto_rawDescGZIP(), []int{3}
+	return file_chassis_v1_options_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *EventPolicy) GetTopic() string {
@@ -484,7 +789,7 @@ type CodePolicy struct {
 
 func (x *CodePolicy) Reset() {
 	*x = CodePolicy{}
-	mi := &file_chassis_v1_options_proto_msgTypes[4]
+	mi := &file_chassis_v1_options_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -496,7 +801,7 @@ func (x *CodePolicy) String() string {
 func (*CodePolicy) ProtoMessage() {}
 
 func (x *CodePolicy) ProtoReflect() protoreflect.Message {
-	mi := &file_chassis_v1_options_proto_msgTypes[4]
+	mi := &file_chassis_v1_options_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -509,7 +814,7 @@ func (x *CodePolicy) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CodePolicy.ProtoReflect.Descriptor instead.
 func (*CodePolicy) Descriptor() ([]byte, []int) {
-	return file_chassis_v1_options_proto_rawDescGZIP(), []int{4}
+	return file_chassis_v1_options_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *CodePolicy) GetHttpStatus() uint32 {
@@ -582,15 +887,40 @@ var File_chassis_v1_options_proto protoreflect.FileDescriptor
 const file_chassis_v1_options_proto_rawDesc = "" +
 	"\n" +
 	"\x18chassis/v1/options.proto\x12\n" +
-	"chassis.v1\x1a google/protobuf/descriptor.proto\x1a\x1egoogle/protobuf/duration.proto\"\xbe\x01\n" +
+	"chassis.v1\x1a google/protobuf/descriptor.proto\x1a\x1egoogle/protobuf/duration.proto\"\xb5\x03\n" +
 	"\fMethodPolicy\x12*\n" +
 	"\x06access\x18\x01 \x01(\x0e2\x12.chassis.v1.AccessR\x06access\x120\n" +
 	"\bdeadline\x18\x02 \x01(\v2\x14.chassis.v1.DeadlineR\bdeadline\x12%\n" +
 	"\x0esuccess_status\x18\x03 \x01(\rR\rsuccessStatus\x12)\n" +
-	"\x06errors\x18\x04 \x03(\v2\x11.chassis.v1.ErrorR\x06errors\"l\n" +
+	"\x06errors\x18\x04 \x03(\v2\x11.chassis.v1.ErrorR\x06errors\x12\x1d\n" +
+	"\n" +
+	"user_field\x18\x05 \x01(\tR\tuserField\x12'\n" +
+	"\x0fidempotency_key\x18\x06 \x01(\tR\x0eidempotencyKey\x12'\n" +
+	"\x05retry\x18\a \x01(\v2\x11.chassis.v1.RetryR\x05retry\x124\n" +
+	"\n" +
+	"rate_limit\x18\b \x01(\v2\x15.chassis.v1.RateLimitR\trateLimit\x12'\n" +
+	"\x05cache\x18\t \x01(\v2\x11.chassis.v1.CacheR\x05cache\x12%\n" +
+	"\x0emax_concurrent\x18\n" +
+	" \x01(\rR\rmaxConcurrent\"l\n" +
 	"\bDeadline\x123\n" +
 	"\adefault\x18\x01 \x01(\v2\x19.google.protobuf.DurationR\adefault\x12+\n" +
-	"\x03max\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\x03max\"g\n" +
+	"\x03max\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\x03max\"\xcb\x01\n" +
+	"\x05Retry\x12\x1a\n" +
+	"\battempts\x18\x01 \x01(\rR\battempts\x12&\n" +
+	"\x05codes\x18\x02 \x03(\x0e2\x10.chassis.v1.CodeR\x05codes\x12B\n" +
+	"\x0finitial_backoff\x18\x03 \x01(\v2\x19.google.protobuf.DurationR\x0einitialBackoff\x12:\n" +
+	"\vmax_backoff\x18\x04 \x01(\v2\x19.google.protobuf.DurationR\n" +
+	"maxBackoff\"i\n" +
+	"\tRateLimit\x12\x1d\n" +
+	"\n" +
+	"per_second\x18\x01 \x01(\rR\tperSecond\x12\x14\n" +
+	"\x05burst\x18\x02 \x01(\rR\x05burst\x12'\n" +
+	"\x05scope\x18\x03 \x01(\x0e2\x11.chassis.v1.ScopeR\x05scope\"~\n" +
+	"\x05Cache\x12;\n" +
+	"\ftime_to_live\x18\x01 \x01(\v2\x19.google.protobuf.DurationR\n" +
+	"timeToLive\x128\n" +
+	"\n" +
+	"stale_time\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\tstaleTime\"g\n" +
 	"\x05Error\x12$\n" +
 	"\x04code\x18\x01 \x01(\x0e2\x10.chassis.v1.CodeR\x04code\x12\x16\n" +
 	"\x06reason\x18\x02 \x01(\tR\x06reason\x12 \n" +
@@ -606,14 +936,18 @@ const file_chassis_v1_options_proto_rawDesc = "" +
 	"CodePolicy\x12\x1f\n" +
 	"\vhttp_status\x18\x01 \x01(\rR\n" +
 	"httpStatus\x12\x16\n" +
-	"\x06common\x18\x02 \x01(\tR\x06common*\x80\x01\n" +
+	"\x06common\x18\x02 \x01(\tR\x06common*C\n" +
+	"\x05Scope\x12\x15\n" +
+	"\x11SCOPE_UNSPECIFIED\x10\x00\x12\x11\n" +
+	"\rSCOPE_PROCESS\x10\x01\x12\x10\n" +
+	"\fSCOPE_SHARED\x10\x02*\x80\x01\n" +
 	"\x06Access\x12\x16\n" +
 	"\x12ACCESS_UNSPECIFIED\x10\x00\x12\x11\n" +
 	"\rACCESS_PUBLIC\x10\x01\x12\x10\n" +
 	"\fACCESS_TOKEN\x10\x02\x12\x13\n" +
 	"\x0fACCESS_OWN_USER\x10\x03\x12\x10\n" +
 	"\fACCESS_OWNER\x10\x04\x12\x12\n" +
-	"\x0eACCESS_SERVICE\x10\x05*\xe5\x06\n" +
+	"\x0eACCESS_SERVICE\x10\x05*\xde\a\n" +
 	"\x04Code\x12\x14\n" +
 	"\x10CODE_UNSPECIFIED\x10\x00\x12\x1b\n" +
 	"\x0eCODE_CANCELLED\x10\x01\x1a\a\x8a\xb5\x18\x03\b\xf3\x03\x12\x19\n" +
@@ -622,8 +956,8 @@ const file_chassis_v1_options_proto_rawDesc = "" +
 	"\x16CODE_DEADLINE_EXCEEDED\x10\x04\x1aE\x8a\xb5\x18A\b\xf8\x03\x12<The deadline of the call passed before the answer was there.\x12\x1b\n" +
 	"\x0eCODE_NOT_FOUND\x10\x05\x1a\a\x8a\xb5\x18\x03\b\x94\x03\x12 \n" +
 	"\x13CODE_ALREADY_EXISTS\x10\x06\x1a\a\x8a\xb5\x18\x03\b\x99\x03\x12#\n" +
-	"\x16CODE_PERMISSION_DENIED\x10\a\x1a\a\x8a\xb5\x18\x03\b\x93\x03\x12$\n" +
-	"\x17CODE_RESOURCE_EXHAUSTED\x10\b\x1a\a\x8a\xb5\x18\x03\b\xad\x03\x12%\n" +
+	"\x16CODE_PERMISSION_DENIED\x10\a\x1a\a\x8a\xb5\x18\x03\b\x93\x03\x12\x9c\x01\n" +
+	"\x17CODE_RESOURCE_EXHAUSTED\x10\b\x1a\x7f\x8a\xb5\x18{\b\xad\x03\x12vThe service runs as many of these calls as it can. `details` holds a google.rpc.RetryInfo that says when to try again.\x12%\n" +
 	"\x18CODE_FAILED_PRECONDITION\x10\t\x1a\a\x8a\xb5\x18\x03\b\x9c\x03\x12\x19\n" +
 	"\fCODE_ABORTED\x10\n" +
 	"\x1a\a\x8a\xb5\x18\x03\b\x99\x03\x12\x1e\n" +
@@ -652,39 +986,52 @@ func file_chassis_v1_options_proto_rawDescGZIP() []byte {
 	return file_chassis_v1_options_proto_rawDescData
 }
 
-var file_chassis_v1_options_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_chassis_v1_options_proto_msgTypes = make([]protoimpl.MessageInfo, 5)
+var file_chassis_v1_options_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
+var file_chassis_v1_options_proto_msgTypes = make([]protoimpl.MessageInfo, 8)
 var file_chassis_v1_options_proto_goTypes = []any{
-	(Access)(0),                           // 0: chassis.v1.Access
-	(Code)(0),                             // 1: chassis.v1.Code
-	(*MethodPolicy)(nil),                  // 2: chassis.v1.MethodPolicy
-	(*Deadline)(nil),                      // 3: chassis.v1.Deadline
-	(*Error)(nil),                         // 4: chassis.v1.Error
-	(*EventPolicy)(nil),                   // 5: chassis.v1.EventPolicy
-	(*CodePolicy)(nil),                    // 6: chassis.v1.CodePolicy
-	(*durationpb.Duration)(nil),           // 7: google.protobuf.Duration
-	(*descriptorpb.MethodOptions)(nil),    // 8: google.protobuf.MethodOptions
-	(*descriptorpb.MessageOptions)(nil),   // 9: google.protobuf.MessageOptions
-	(*descriptorpb.EnumValueOptions)(nil), // 10: google.protobuf.EnumValueOptions
+	(Scope)(0),                            // 0: chassis.v1.Scope
+	(Access)(0),                           // 1: chassis.v1.Access
+	(Code)(0),                             // 2: chassis.v1.Code
+	(*MethodPolicy)(nil),                  // 3: chassis.v1.MethodPolicy
+	(*Deadline)(nil),                      // 4: chassis.v1.Deadline
+	(*Retry)(nil),                         // 5: chassis.v1.Retry
+	(*RateLimit)(nil),                     // 6: chassis.v1.RateLimit
+	(*Cache)(nil),                         // 7: chassis.v1.Cache
+	(*Error)(nil),                         // 8: chassis.v1.Error
+	(*EventPolicy)(nil),                   // 9: chassis.v1.EventPolicy
+	(*CodePolicy)(nil),                    // 10: chassis.v1.CodePolicy
+	(*durationpb.Duration)(nil),           // 11: google.protobuf.Duration
+	(*descriptorpb.MethodOptions)(nil),    // 12: google.protobuf.MethodOptions
+	(*descriptorpb.MessageOptions)(nil),   // 13: google.protobuf.MessageOptions
+	(*descriptorpb.EnumValueOptions)(nil), // 14: google.protobuf.EnumValueOptions
 }
 var file_chassis_v1_options_proto_depIdxs = []int32{
-	0,  // 0: chassis.v1.MethodPolicy.access:type_name -> chassis.v1.Access
-	3,  // 1: chassis.v1.MethodPolicy.deadline:type_name -> chassis.v1.Deadline
-	4,  // 2: chassis.v1.MethodPolicy.errors:type_name -> chassis.v1.Error
-	7,  // 3: chassis.v1.Deadline.default:type_name -> google.protobuf.Duration
-	7,  // 4: chassis.v1.Deadline.max:type_name -> google.protobuf.Duration
-	1,  // 5: chassis.v1.Error.code:type_name -> chassis.v1.Code
-	8,  // 6: chassis.v1.method:extendee -> google.protobuf.MethodOptions
-	9,  // 7: chassis.v1.event:extendee -> google.protobuf.MessageOptions
-	10, // 8: chassis.v1.code:extendee -> google.protobuf.EnumValueOptions
-	2,  // 9: chassis.v1.method:type_name -> chassis.v1.MethodPolicy
-	5,  // 10: chassis.v1.event:type_name -> chassis.v1.EventPolicy
-	6,  // 11: chassis.v1.code:type_name -> chassis.v1.CodePolicy
-	12, // [12:12] is the sub-list for method output_type
-	12, // [12:12] is the sub-list for method input_type
-	9,  // [9:12] is the sub-list for extension type_name
-	6,  // [6:9] is the sub-list for extension extendee
-	0,  // [0:6] is the sub-list for field type_name
+	1,  // 0: chassis.v1.MethodPolicy.access:type_name -> chassis.v1.Access
+	4,  // 1: chassis.v1.MethodPolicy.deadline:type_name -> chassis.v1.Deadline
+	8,  // 2: chassis.v1.MethodPolicy.errors:type_name -> chassis.v1.Error
+	5,  // 3: chassis.v1.MethodPolicy.retry:type_name -> chassis.v1.Retry
+	6,  // 4: chassis.v1.MethodPolicy.rate_limit:type_name -> chassis.v1.RateLimit
+	7,  // 5: chassis.v1.MethodPolicy.cache:type_name -> chassis.v1.Cache
+	11, // 6: chassis.v1.Deadline.default:type_name -> google.protobuf.Duration
+	11, // 7: chassis.v1.Deadline.max:type_name -> google.protobuf.Duration
+	2,  // 8: chassis.v1.Retry.codes:type_name -> chassis.v1.Code
+	11, // 9: chassis.v1.Retry.initial_backoff:type_name -> google.protobuf.Duration
+	11, // 10: chassis.v1.Retry.max_backoff:type_name -> google.protobuf.Duration
+	0,  // 11: chassis.v1.RateLimit.scope:type_name -> chassis.v1.Scope
+	11, // 12: chassis.v1.Cache.time_to_live:type_name -> google.protobuf.Duration
+	11, // 13: chassis.v1.Cache.stale_time:type_name -> google.protobuf.Duration
+	2,  // 14: chassis.v1.Error.code:type_name -> chassis.v1.Code
+	12, // 15: chassis.v1.method:extendee -> google.protobuf.MethodOptions
+	13, // 16: chassis.v1.event:extendee -> google.protobuf.MessageOptions
+	14, // 17: chassis.v1.code:extendee -> google.protobuf.EnumValueOptions
+	3,  // 18: chassis.v1.method:type_name -> chassis.v1.MethodPolicy
+	9,  // 19: chassis.v1.event:type_name -> chassis.v1.EventPolicy
+	10, // 20: chassis.v1.code:type_name -> chassis.v1.CodePolicy
+	21, // [21:21] is the sub-list for method output_type
+	21, // [21:21] is the sub-list for method input_type
+	18, // [18:21] is the sub-list for extension type_name
+	15, // [15:18] is the sub-list for extension extendee
+	0,  // [0:15] is the sub-list for field type_name
 }
 
 func init() { file_chassis_v1_options_proto_init() }
@@ -697,8 +1044,8 @@ func file_chassis_v1_options_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_chassis_v1_options_proto_rawDesc), len(file_chassis_v1_options_proto_rawDesc)),
-			NumEnums:      2,
-			NumMessages:   5,
+			NumEnums:      3,
+			NumMessages:   8,
 			NumExtensions: 3,
 			NumServices:   0,
 		},

@@ -25,6 +25,30 @@ else:
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class _Scope:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ScopeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Scope.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    SCOPE_UNSPECIFIED: _Scope.ValueType  # 0
+    """Not said: a mistake in the contract."""
+    SCOPE_PROCESS: _Scope.ValueType  # 1
+    """Those of each process."""
+    SCOPE_SHARED: _Scope.ValueType  # 2
+    """Those of all replicas of a service together."""
+
+class Scope(_Scope, metaclass=_ScopeEnumTypeWrapper):
+    """Whose starts a rate limit counts."""
+
+SCOPE_UNSPECIFIED: Scope.ValueType  # 0
+"""Not said: a mistake in the contract."""
+SCOPE_PROCESS: Scope.ValueType  # 1
+"""Those of each process."""
+SCOPE_SHARED: Scope.ValueType  # 2
+"""Those of all replicas of a service together."""
+Global___Scope: _TypeAlias = Scope  # noqa: Y015
+
 class _Access:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -38,7 +62,7 @@ class _AccessEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Access.ValueTy
     ACCESS_TOKEN: _Access.ValueType  # 2
     """Whoever bears a valid token; others get UNAUTHENTICATED."""
     ACCESS_OWN_USER: _Access.ValueType  # 3
-    """The user named by `user_id` in the request; others get PERMISSION_DENIED."""
+    """The user named by `user_field` in the request; others get PERMISSION_DENIED."""
     ACCESS_OWNER: _Access.ValueType  # 4
     """The user to whom the object belongs; for others it does not exist."""
     ACCESS_SERVICE: _Access.ValueType  # 5
@@ -54,7 +78,7 @@ ACCESS_PUBLIC: Access.ValueType  # 1
 ACCESS_TOKEN: Access.ValueType  # 2
 """Whoever bears a valid token; others get UNAUTHENTICATED."""
 ACCESS_OWN_USER: Access.ValueType  # 3
-"""The user named by `user_id` in the request; others get PERMISSION_DENIED."""
+"""The user named by `user_field` in the request; others get PERMISSION_DENIED."""
 ACCESS_OWNER: Access.ValueType  # 4
 """The user to whom the object belongs; for others it does not exist."""
 ACCESS_SERVICE: Access.ValueType  # 5
@@ -151,10 +175,27 @@ class MethodPolicy(_message.Message):
     DEADLINE_FIELD_NUMBER: _builtins.int
     SUCCESS_STATUS_FIELD_NUMBER: _builtins.int
     ERRORS_FIELD_NUMBER: _builtins.int
+    USER_FIELD_FIELD_NUMBER: _builtins.int
+    IDEMPOTENCY_KEY_FIELD_NUMBER: _builtins.int
+    RETRY_FIELD_NUMBER: _builtins.int
+    RATE_LIMIT_FIELD_NUMBER: _builtins.int
+    CACHE_FIELD_NUMBER: _builtins.int
+    MAX_CONCURRENT_FIELD_NUMBER: _builtins.int
     access: Global___Access.ValueType
     """Who may call it."""
     success_status: _builtins.int
     """The HTTP status of a success: 200 if unset. An answer of 204 has no body."""
+    user_field: _builtins.str
+    """With ACCESS_OWN_USER: the field of the request that names the user."""
+    idempotency_key: _builtins.str
+    """The field of the request that makes it safe to repeat: calls with the same
+    value have one effect and one answer. An RPC whose `idempotency_level` says
+    that it is safe anyway needs none.
+    """
+    max_concurrent: _builtins.int
+    """How many calls of it one server runs at once; more are refused with
+    RESOURCE_EXHAUSTED before anything is done.
+    """
     @_builtins.property
     def deadline(self) -> Global___Deadline:
         """How long a call may take."""
@@ -166,6 +207,18 @@ class MethodPolicy(_message.Message):
         and reaches the caller as INTERNAL.
         """
 
+    @_builtins.property
+    def retry(self) -> Global___Retry:
+        """What a service that calls it does about errors that pass. Not set: nothing."""
+
+    @_builtins.property
+    def rate_limit(self) -> Global___RateLimit:
+        """How fast a service may call it. Not set: as fast as it likes."""
+
+    @_builtins.property
+    def cache(self) -> Global___Cache:
+        """For how long a service that calls it may keep the answer. Not set: not at all."""
+
     def __init__(
         self,
         *,
@@ -173,10 +226,16 @@ class MethodPolicy(_message.Message):
         deadline: Global___Deadline | None = ...,
         success_status: _builtins.int = ...,
         errors: _abc.Iterable[Global___Error] | None = ...,
+        user_field: _builtins.str = ...,
+        idempotency_key: _builtins.str = ...,
+        retry: Global___Retry | None = ...,
+        rate_limit: Global___RateLimit | None = ...,
+        cache: Global___Cache | None = ...,
+        max_concurrent: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["deadline", b"deadline"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["cache", b"cache", "deadline", b"deadline", "rate_limit", b"rate_limit", "retry", b"retry"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["access", b"access", "deadline", b"deadline", "errors", b"errors", "success_status", b"success_status"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["access", b"access", "cache", b"cache", "deadline", b"deadline", "errors", b"errors", "idempotency_key", b"idempotency_key", "max_concurrent", b"max_concurrent", "rate_limit", b"rate_limit", "retry", b"retry", "success_status", b"success_status", "user_field", b"user_field"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -211,6 +270,112 @@ class Deadline(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Deadline: _TypeAlias = Deadline  # noqa: Y015
+
+@_typing.final
+class Retry(_message.Message):
+    """How a service repeats a call that has failed, within the call's deadline. The
+    RPC must be safe to repeat.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ATTEMPTS_FIELD_NUMBER: _builtins.int
+    CODES_FIELD_NUMBER: _builtins.int
+    INITIAL_BACKOFF_FIELD_NUMBER: _builtins.int
+    MAX_BACKOFF_FIELD_NUMBER: _builtins.int
+    attempts: _builtins.int
+    """How often it is tried, the first time included: 2 to 5."""
+    @_builtins.property
+    def codes(self) -> _containers.RepeatedScalarFieldContainer[Global___Code.ValueType]:
+        """The errors that pass by themselves."""
+
+    @_builtins.property
+    def initial_backoff(self) -> _duration_pb2.Duration:
+        """The pause before the second attempt is a random time up to this; it doubles
+        from attempt to attempt.
+        """
+
+    @_builtins.property
+    def max_backoff(self) -> _duration_pb2.Duration:
+        """No pause is longer."""
+
+    def __init__(
+        self,
+        *,
+        attempts: _builtins.int = ...,
+        codes: _abc.Iterable[Global___Code.ValueType] | None = ...,
+        initial_backoff: _duration_pb2.Duration | None = ...,
+        max_backoff: _duration_pb2.Duration | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["initial_backoff", b"initial_backoff", "max_backoff", b"max_backoff"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempts", b"attempts", "codes", b"codes", "initial_backoff", b"initial_backoff", "max_backoff", b"max_backoff"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Retry: _TypeAlias = Retry  # noqa: Y015
+
+@_typing.final
+class RateLimit(_message.Message):
+    """How many calls may start in a second. Those above it wait for their turn, in
+    the order of their arrival and within their deadlines.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PER_SECOND_FIELD_NUMBER: _builtins.int
+    BURST_FIELD_NUMBER: _builtins.int
+    SCOPE_FIELD_NUMBER: _builtins.int
+    per_second: _builtins.int
+    """In no window of one second there are more starts."""
+    burst: _builtins.int
+    """How many calls may start at once after a pause: `per_second` or a divisor of it."""
+    scope: Global___Scope.ValueType
+    """Whose starts are counted."""
+    def __init__(
+        self,
+        *,
+        per_second: _builtins.int = ...,
+        burst: _builtins.int = ...,
+        scope: Global___Scope.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["burst", b"burst", "per_second", b"per_second", "scope", b"scope"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RateLimit: _TypeAlias = RateLimit  # noqa: Y015
+
+@_typing.final
+class Cache(_message.Message):
+    """How long an answer is good for. The RPC must be without side effects."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TIME_TO_LIVE_FIELD_NUMBER: _builtins.int
+    STALE_TIME_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def time_to_live(self) -> _duration_pb2.Duration:
+        """It is given without a question for so long."""
+
+    @_builtins.property
+    def stale_time(self) -> _duration_pb2.Duration:
+        """For so long after that it is still given, and asked for anew meanwhile."""
+
+    def __init__(
+        self,
+        *,
+        time_to_live: _duration_pb2.Duration | None = ...,
+        stale_time: _duration_pb2.Duration | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["stale_time", b"stale_time", "time_to_live", b"time_to_live"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["stale_time", b"stale_time", "time_to_live", b"time_to_live"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Cache: _TypeAlias = Cache  # noqa: Y015
 
 @_typing.final
 class Error(_message.Message):

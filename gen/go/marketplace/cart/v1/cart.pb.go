@@ -609,26 +609,27 @@ const file_marketplace_cart_v1_cart_proto_rawDesc = "" +
 	"request_id\x18\x02 \x01(\tH\x00R\trequestId\x88\x01\x01B\r\n" +
 	"\v_request_id\"-\n" +
 	"\x10CheckoutResponse\x12\x19\n" +
-	"\border_id\x18\x01 \x01(\x03R\aorderId2\x89\f\n" +
-	"\vCartService\x12\x83\x04\n" +
-	"\aItemAdd\x12#.marketplace.cart.v1.ItemAddRequest\x1a$.marketplace.cart.v1.ItemAddResponse\"\xac\x03\x8a\xb5\x18\x82\x03\b\x03\x12\b\n" +
+	"\border_id\x18\x01 \x01(\x03R\aorderId2\xd0\f\n" +
+	"\vCartService\x12\x8f\x04\n" +
+	"\aItemAdd\x12#.marketplace.cart.v1.ItemAddRequest\x1a$.marketplace.cart.v1.ItemAddResponse\"\xb8\x03\x8a\xb5\x18\x8e\x03\b\x03\x12\b\n" +
 	"\x02\b\x0f\x12\x02\b\x1e\":\b\t\x12\x0fPRODUCT_UNKNOWN\x1a%The catalogue does not have this sku.\"I\b\t\x12\fOUT_OF_STOCK\x1a7The stock does not cover what the line would hold then.\":\b\t\x12\n" +
 	"LINE_LIMIT\x1a*The line would hold more than 65535 units.\"8\b\t\x12\n" +
 	"CART_LIMIT\x1a(The cart would have more than 100 lines.\"?\b\x10\x12\rTOKEN_INVALID\x1a,The catalogue refuses the token of the call.\"6\b\b\x12\n" +
-	"RATE_LIMIT\x1a&The catalogue takes no more calls now.\x82\xd3\xe4\x93\x02\x1f:\x01*\"\x1a/user/{user_id}/cart/{sku}\x12\x97\x01\n" +
+	"RATE_LIMIT\x1a&The catalogue takes no more calls now.*\auser_idP\xc8\x01\x82\xd3\xe4\x93\x02\x1f:\x01*\"\x1a/user/{user_id}/cart/{sku}\x12\xa3\x01\n" +
 	"\n" +
-	"ItemDelete\x12&.marketplace.cart.v1.ItemDeleteRequest\x1a'.marketplace.cart.v1.ItemDeleteResponse\"8\x8a\xb5\x18\x0f\b\x03\x12\b\n" +
-	"\x02\b\x05\x12\x02\b\x1e\x18\xcc\x01\x82\xd3\xe4\x93\x02\x1c*\x1a/user/{user_id}/cart/{sku}\x90\x02\x02\x12\xeb\x02\n" +
-	"\x04List\x12 .marketplace.cart.v1.ListRequest\x1a!.marketplace.cart.v1.ListResponse\"\x9d\x02\x8a\xb5\x18\xf9\x01\b\x03\x12\b\n" +
+	"ItemDelete\x12&.marketplace.cart.v1.ItemDeleteRequest\x1a'.marketplace.cart.v1.ItemDeleteResponse\"D\x8a\xb5\x18\x1b\b\x03\x12\b\n" +
+	"\x02\b\x05\x12\x02\b\x1e\x18\xcc\x01*\auser_idP\xc8\x01\x82\xd3\xe4\x93\x02\x1c*\x1a/user/{user_id}/cart/{sku}\x90\x02\x02\x12\xf7\x02\n" +
+	"\x04List\x12 .marketplace.cart.v1.ListRequest\x1a!.marketplace.cart.v1.ListResponse\"\xa9\x02\x8a\xb5\x18\x85\x02\b\x03\x12\b\n" +
 	"\x02\b\x0f\x12\x02\b\x1e\"-\b\x05\x12\n" +
 	"CART_EMPTY\x1a\x1dThere is nothing in the cart.\"C\b\t\x12\x0fPRODUCT_UNKNOWN\x1a.The catalogue no longer has a sku of the cart.\"?\b\x10\x12\rTOKEN_INVALID\x1a,The catalogue refuses the token of the call.\"6\b\b\x12\n" +
-	"RATE_LIMIT\x1a&The catalogue takes no more calls now.\x82\xd3\xe4\x93\x02\x16\x12\x14/user/{user_id}/cart\x90\x02\x01\x12\x82\x01\n" +
-	"\x05Clear\x12!.marketplace.cart.v1.ClearRequest\x1a\".marketplace.cart.v1.ClearResponse\"2\x8a\xb5\x18\x0f\b\x03\x12\b\n" +
-	"\x02\b\x05\x12\x02\b\x1e\x18\xcc\x01\x82\xd3\xe4\x93\x02\x16*\x14/user/{user_id}/cart\x90\x02\x02\x12\xe6\x02\n" +
-	"\bCheckout\x12$.marketplace.cart.v1.CheckoutRequest\x1a%.marketplace.cart.v1.CheckoutResponse\"\x8c\x02\x8a\xb5\x18\xd7\x01\b\x03\x12\b\n" +
+	"RATE_LIMIT\x1a&The catalogue takes no more calls now.*\auser_idP\xc8\x01\x82\xd3\xe4\x93\x02\x16\x12\x14/user/{user_id}/cart\x90\x02\x01\x12\x8e\x01\n" +
+	"\x05Clear\x12!.marketplace.cart.v1.ClearRequest\x1a\".marketplace.cart.v1.ClearResponse\">\x8a\xb5\x18\x1b\b\x03\x12\b\n" +
+	"\x02\b\x05\x12\x02\b\x1e\x18\xcc\x01*\auser_idP\xc8\x01\x82\xd3\xe4\x93\x02\x16*\x14/user/{user_id}/cart\x90\x02\x02\x12\xfd\x02\n" +
+	"\bCheckout\x12$.marketplace.cart.v1.CheckoutRequest\x1a%.marketplace.cart.v1.CheckoutResponse\"\xa3\x02\x8a\xb5\x18\xee\x01\b\x03\x12\b\n" +
 	"\x02\b\x0f\x12\x02\b\x1e\"-\b\x05\x12\n" +
 	"CART_EMPTY\x1a\x1dThere is nothing in the cart.\"F\b\t\x12\fOUT_OF_STOCK\x1a4The stock no longer covers the cart. The cart stays.\"R\b\n" +
-	"\x12\x11REQUEST_ID_REUSED\x1a;The `request_id` differs from the header `Idempotency-Key`.\x82\xd3\xe4\x93\x02*:\x01*Z\x15\"\x13/checkout/{user_id}\"\x0e/cart/checkoutB\xc1\x01\n" +
+	"\x12\x11REQUEST_ID_REUSED\x1a;The `request_id` differs from the header `Idempotency-Key`.*\auser_id2\n" +
+	"request_idPd\x82\xd3\xe4\x93\x02*:\x01*Z\x15\"\x13/checkout/{user_id}\"\x0e/cart/checkoutB\xc1\x01\n" +
 	"\x17com.marketplace.cart.v1B\tCartProtoP\x01Z-marketplace/gen/go/marketplace/cart/v1;cartv1\xa2\x02\x03MCX\xaa\x02\x13Marketplace.Cart.V1\xca\x02\x13Marketplace\\Cart\\V1\xe2\x02\x1fMarketplace\\Cart\\V1\\GPBMetadata\xea\x02\x15Marketplace::Cart::V1b\x06proto3"
 
 var (

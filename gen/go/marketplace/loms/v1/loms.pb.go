@@ -646,21 +646,22 @@ const file_marketplace_loms_v1_loms_proto_rawDesc = "" +
 	"\x11StocksInfoRequest\x12\x10\n" +
 	"\x03sku\x18\x01 \x01(\rR\x03sku\"*\n" +
 	"\x12StocksInfoResponse\x12\x14\n" +
-	"\x05count\x18\x01 \x01(\x04R\x05count2\xb7\t\n" +
-	"\vLomsService\x12\xba\x02\n" +
-	"\vOrderCreate\x12'.marketplace.loms.v1.OrderCreateRequest\x1a(.marketplace.loms.v1.OrderCreateResponse\"\xd7\x01\x8a\xb5\x18\xba\x01\b\x03\x12\b\n" +
+	"\x05count\x18\x01 \x01(\x04R\x05count2\xff\t\n" +
+	"\vLomsService\x12\xe4\x02\n" +
+	"\vOrderCreate\x12'.marketplace.loms.v1.OrderCreateRequest\x1a(.marketplace.loms.v1.OrderCreateResponse\"\x81\x02\x8a\xb5\x18\xe4\x01\b\x03\x12\b\n" +
 	"\x02\b\x05\x12\x02\b\x1e\"K\b\t\x12\fOUT_OF_STOCK\x1a9The stock does not cover an item, or there is none of it.\"_\b\n" +
-	"\x12\x11REQUEST_ID_REUSED\x1aHThe `request_id` was used for another order, or differs from the header.\x82\xd3\xe4\x93\x02\x12:\x01*\"\r/order/create\x12\xb0\x01\n" +
-	"\tOrderInfo\x12%.marketplace.loms.v1.OrderInfoRequest\x1a&.marketplace.loms.v1.OrderInfoResponse\"T\x8a\xb5\x18:\b\x04\x12\b\n" +
-	"\x02\b\x05\x12\x02\b\x1e\",\b\x05\x12\x0fORDER_NOT_FOUND\x1a\x17There is no such order.\x82\xd3\xe4\x93\x02\r\x12\v/order/info\x90\x02\x01\x12\xf2\x01\n" +
-	"\bOrderPay\x12$.marketplace.loms.v1.OrderPayRequest\x1a%.marketplace.loms.v1.OrderPayResponse\"\x98\x01\x8a\xb5\x18|\b\x04\x12\b\n" +
-	"\x02\b\x05\x12\x02\b\x1e\",\b\x05\x12\x0fORDER_NOT_FOUND\x1a\x17There is no such order.\"@\b\t\x12\fORDER_STATUS\x1a.The order neither awaits payment nor is payed.\x82\xd3\xe4\x93\x02\x0f:\x01*\"\n" +
-	"/order/pay\x90\x02\x02\x12\x83\x02\n" +
-	"\vOrderCancel\x12'.marketplace.loms.v1.OrderCancelRequest\x1a(.marketplace.loms.v1.OrderCancelResponse\"\xa0\x01\x8a\xb5\x18\x80\x01\b\x04\x12\b\n" +
-	"\x02\b\x05\x12\x02\b\x1e\",\b\x05\x12\x0fORDER_NOT_FOUND\x1a\x17There is no such order.\"D\b\t\x12\fORDER_STATUS\x1a2The order neither awaits payment nor is cancelled.\x82\xd3\xe4\x93\x02\x12:\x01*\"\r/order/cancel\x90\x02\x02\x12\xbc\x01\n" +
+	"\x12\x11REQUEST_ID_REUSED\x1aHThe `request_id` was used for another order, or differs from the header.*\auser_id2\n" +
+	"request_id:\x10\b\x03\x12\x01\x0e\x1a\x05\x10\x80\xe1\xeb\x17\"\x02\b\x01P\xc8\x01\x82\xd3\xe4\x93\x02\x12:\x01*\"\r/order/create\x12\xb3\x01\n" +
+	"\tOrderInfo\x12%.marketplace.loms.v1.OrderInfoRequest\x1a&.marketplace.loms.v1.OrderInfoResponse\"W\x8a\xb5\x18=\b\x04\x12\b\n" +
+	"\x02\b\x05\x12\x02\b\x1e\",\b\x05\x12\x0fORDER_NOT_FOUND\x1a\x17There is no such order.P\x90\x03\x82\xd3\xe4\x93\x02\r\x12\v/order/info\x90\x02\x01\x12\xf5\x01\n" +
+	"\bOrderPay\x12$.marketplace.loms.v1.OrderPayRequest\x1a%.marketplace.loms.v1.OrderPayResponse\"\x9b\x01\x8a\xb5\x18\x7f\b\x04\x12\b\n" +
+	"\x02\b\x05\x12\x02\b\x1e\",\b\x05\x12\x0fORDER_NOT_FOUND\x1a\x17There is no such order.\"@\b\t\x12\fORDER_STATUS\x1a.The order neither awaits payment nor is payed.P\xc8\x01\x82\xd3\xe4\x93\x02\x0f:\x01*\"\n" +
+	"/order/pay\x90\x02\x02\x12\x86\x02\n" +
+	"\vOrderCancel\x12'.marketplace.loms.v1.OrderCancelRequest\x1a(.marketplace.loms.v1.OrderCancelResponse\"\xa3\x01\x8a\xb5\x18\x83\x01\b\x04\x12\b\n" +
+	"\x02\b\x05\x12\x02\b\x1e\",\b\x05\x12\x0fORDER_NOT_FOUND\x1a\x17There is no such order.\"D\b\t\x12\fORDER_STATUS\x1a2The order neither awaits payment nor is cancelled.P\xc8\x01\x82\xd3\xe4\x93\x02\x12:\x01*\"\r/order/cancel\x90\x02\x02\x12\xd1\x01\n" +
 	"\n" +
-	"StocksInfo\x12&.marketplace.loms.v1.StocksInfoRequest\x1a'.marketplace.loms.v1.StocksInfoResponse\"]\x8a\xb5\x18C\b\x01\x12\b\n" +
-	"\x02\b\x05\x12\x02\b\x1e\"5\b\x05\x12\rSKU_NOT_FOUND\x1a\"There is no stock row of this sku.\x82\xd3\xe4\x93\x02\r\x12\v/stock/info\x90\x02\x01B\xc1\x01\n" +
+	"StocksInfo\x12&.marketplace.loms.v1.StocksInfoRequest\x1a'.marketplace.loms.v1.StocksInfoResponse\"r\x8a\xb5\x18X\b\x01\x12\b\n" +
+	"\x02\b\x05\x12\x02\b\x1e\"5\b\x05\x12\rSKU_NOT_FOUND\x1a\"There is no stock row of this sku.:\x10\b\x03\x12\x01\x0e\x1a\x05\x10\x80\xe1\xeb\x17\"\x02\b\x01P\x90\x03\x82\xd3\xe4\x93\x02\r\x12\v/stock/info\x90\x02\x01B\xc1\x01\n" +
 	"\x17com.marketplace.loms.v1B\tLomsProtoP\x01Z-marketplace/gen/go/marketplace/loms/v1;lomsv1\xa2\x02\x03MLX\xaa\x02\x13Marketplace.Loms.V1\xca\x02\x13Marketplace\\Loms\\V1\xe2\x02\x1fMarketplace\\Loms\\V1\\GPBMetadata\xea\x02\x15Marketplace::Loms::V1b\x06proto3"
 
 var (

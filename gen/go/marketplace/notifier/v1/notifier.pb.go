@@ -182,10 +182,10 @@ const file_marketplace_notifier_v1_notifier_proto_rawDesc = "" +
 	"\rnotifications\x18\x01 \x03(\v2%.marketplace.notifier.v1.NotificationR\rnotifications\"Z\n" +
 	"\fNotification\x12\x16\n" +
 	"\x06status\x18\x01 \x01(\tR\x06status\x122\n" +
-	"\x06moment\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x06moment2\xca\x01\n" +
-	"\x0fNotifierService\x12\xb6\x01\n" +
-	"\x11ListNotifications\x121.marketplace.notifier.v1.ListNotificationsRequest\x1a2.marketplace.notifier.v1.ListNotificationsResponse\":\x8a\xb5\x18\f\b\x04\x12\b\n" +
-	"\x02\b\x05\x12\x02\b\x1e\x82\xd3\xe4\x93\x02!\x12\x1f/order/{order_id}/notifications\x90\x02\x01B\xe1\x01\n" +
+	"\x06moment\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x06moment2\xcd\x01\n" +
+	"\x0fNotifierService\x12\xb9\x01\n" +
+	"\x11ListNotifications\x121.marketplace.notifier.v1.ListNotificationsRequest\x1a2.marketplace.notifier.v1.ListNotificationsResponse\"=\x8a\xb5\x18\x0f\b\x04\x12\b\n" +
+	"\x02\b\x05\x12\x02\b\x1eP\xc8\x01\x82\xd3\xe4\x93\x02!\x12\x1f/order/{order_id}/notifications\x90\x02\x01B\xe1\x01\n" +
 	"\x1bcom.marketplace.notifier.v1B\rNotifierProtoP\x01Z5marketplace/gen/go/marketplace/notifier/v1;notifierv1\xa2\x02\x03MNX\xaa\x02\x17Marketplace.Notifier.V1\xca\x02\x17Marketplace\\Notifier\\V1\xe2\x02#Marketplace\\Notifier\\V1\\GPBMetadata\xea\x02\x19Marketplace::Notifier::V1b\x06proto3"
 
 var (

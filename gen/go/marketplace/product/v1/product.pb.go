@@ -250,15 +250,18 @@ const file_marketplace_product_v1_product_proto_rawDesc = "" +
 	"\x05count\x18\x02 \x01(\rH\x00R\x05count\x88\x01\x01B\b\n" +
 	"\x06_count\"&\n" +
 	"\x10ListSkusResponse\x12\x12\n" +
-	"\x04skus\x18\x01 \x03(\rR\x04skus2\x92\x05\n" +
-	"\x0eProductService\x12\xe3\x02\n" +
+	"\x04skus\x18\x01 \x03(\rR\x04skus2\xbe\x05\n" +
+	"\x0eProductService\x12\x8c\x03\n" +
 	"\n" +
-	"GetProduct\x12).marketplace.product.v1.GetProductRequest\x1a*.marketplace.product.v1.GetProductResponse\"\xfd\x01\x8a\xb5\x18\xdf\x01\b\x02\x12\b\n" +
+	"GetProduct\x12).marketplace.product.v1.GetProductRequest\x1a*.marketplace.product.v1.GetProductResponse\"\xa6\x02\x8a\xb5\x18\x88\x02\b\x02\x12\b\n" +
 	"\x02\b\x05\x12\x02\b\x1e\"E\b\x10\x12\rTOKEN_INVALID\x1a2The call has no token, or none that is valid here.\"<\b\x05\x12\x11PRODUCT_NOT_FOUND\x1a%The catalogue does not have this sku.\"L\b\b\x12\n" +
-	"RATE_LIMIT\x1a<There were more calls in this second than the service takes.\x82\xd3\xe4\x93\x02\x10\x12\x0e/product/{sku}\x90\x02\x01\x12\x99\x02\n" +
-	"\bListSkus\x12'.marketplace.product.v1.ListSkusRequest\x1a(.marketplace.product.v1.ListSkusResponse\"\xb9\x01\x8a\xb5\x18\xa1\x01\b\x02\x12\b\n" +
+	"RATE_LIMIT\x1a<There were more calls in this second than the service takes.:\x11\b\x04\x12\x02\b\x0e\x1a\x05\x10\x80\xc2\xd7/\"\x02\b\x01B\x06\b\n" +
+	"\x10\n" +
+	"\x18\x02J\t\n" +
+	"\x02\b<\x12\x03\b\xd8\x04P\x90\x03\x82\xd3\xe4\x93\x02\x10\x12\x0e/product/{sku}\x90\x02\x01\x12\x9c\x02\n" +
+	"\bListSkus\x12'.marketplace.product.v1.ListSkusRequest\x1a(.marketplace.product.v1.ListSkusResponse\"\xbc\x01\x8a\xb5\x18\xa4\x01\b\x02\x12\b\n" +
 	"\x02\b\x05\x12\x02\b\x1e\"E\b\x10\x12\rTOKEN_INVALID\x1a2The call has no token, or none that is valid here.\"L\b\b\x12\n" +
-	"RATE_LIMIT\x1a<There were more calls in this second than the service takes.\x82\xd3\xe4\x93\x02\n" +
+	"RATE_LIMIT\x1a<There were more calls in this second than the service takes.P\xc8\x01\x82\xd3\xe4\x93\x02\n" +
 	"\x12\b/product\x90\x02\x01B\xd9\x01\n" +
 	"\x1acom.marketplace.product.v1B\fProductProtoP\x01Z3marketplace/gen/go/marketplace/product/v1;productv1\xa2\x02\x03MPX\xaa\x02\x16Marketplace.Product.V1\xca\x02\x16Marketplace\\Product\\V1\xe2\x02\"Marketplace\\Product\\V1\\GPBMetadata\xea\x02\x18Marketplace::Product::V1b\x06proto3"
 

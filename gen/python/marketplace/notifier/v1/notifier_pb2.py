@@ -28,7 +28,7 @@ from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&marketplace/notifier/v1/notifier.proto\x12\x17marketplace.notifier.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x18\x63hassis/v1/options.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"@\n\x18ListNotificationsRequest\x12$\n\x08order_id\x18\x01 \x01(\x03\x42\t\xbaH\x06\"\x04 \x00H\x01R\x07orderId\"h\n\x19ListNotificationsResponse\x12K\n\rnotifications\x18\x01 \x03(\x0b\x32%.marketplace.notifier.v1.NotificationR\rnotifications\"\x9a\x01\n\x0cNotification\x12N\n\x06status\x18\x01 \x01(\tB6\xbaH3r1R\x03newR\x10\x61waiting paymentR\x06\x66\x61iledR\x05payedR\tcancelledR\x06status\x12:\n\x06moment\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x06\xbaH\x03\xc8\x01\x01R\x06moment2\xca\x01\n\x0fNotifierService\x12\xb6\x01\n\x11ListNotifications\x12\x31.marketplace.notifier.v1.ListNotificationsRequest\x1a\x32.marketplace.notifier.v1.ListNotificationsResponse\":\x90\x02\x01\x8a\xb5\x18\x0c\x08\x04\x12\x08\n\x02\x08\x05\x12\x02\x08\x1e\x82\xd3\xe4\x93\x02!\x12\x1f/order/{order_id}/notificationsB\xe1\x01\n\x1b\x63om.marketplace.notifier.v1B\rNotifierProtoP\x01Z5marketplace/gen/go/marketplace/notifier/v1;notifierv1\xa2\x02\x03MNX\xaa\x02\x17Marketplace.Notifier.V1\xca\x02\x17Marketplace\\Notifier\\V1\xe2\x02#Marketplace\\Notifier\\V1\\GPBMetadata\xea\x02\x19Marketplace::Notifier::V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&marketplace/notifier/v1/notifier.proto\x12\x17marketplace.notifier.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x18\x63hassis/v1/options.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"@\n\x18ListNotificationsRequest\x12$\n\x08order_id\x18\x01 \x01(\x03\x42\t\xbaH\x06\"\x04 \x00H\x01R\x07orderId\"h\n\x19ListNotificationsResponse\x12K\n\rnotifications\x18\x01 \x03(\x0b\x32%.marketplace.notifier.v1.NotificationR\rnotifications\"\x9a\x01\n\x0cNotification\x12N\n\x06status\x18\x01 \x01(\tB6\xbaH3r1R\x03newR\x10\x61waiting paymentR\x06\x66\x61iledR\x05payedR\tcancelledR\x06status\x12:\n\x06moment\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x06\xbaH\x03\xc8\x01\x01R\x06moment2\xcd\x01\n\x0fNotifierService\x12\xb9\x01\n\x11ListNotifications\x12\x31.marketplace.notifier.v1.ListNotificationsRequest\x1a\x32.marketplace.notifier.v1.ListNotificationsResponse\"=\x90\x02\x01\x8a\xb5\x18\x0f\x08\x04\x12\x08\n\x02\x08\x05\x12\x02\x08\x1eP\xc8\x01\x82\xd3\xe4\x93\x02!\x12\x1f/order/{order_id}/notificationsB\xe1\x01\n\x1b\x63om.marketplace.notifier.v1B\rNotifierProtoP\x01Z5marketplace/gen/go/marketplace/notifier/v1;notifierv1\xa2\x02\x03MNX\xaa\x02\x17Marketplace.Notifier.V1\xca\x02\x17Marketplace\\Notifier\\V1\xe2\x02#Marketplace\\Notifier\\V1\\GPBMetadata\xea\x02\x19Marketplace::Notifier::V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -43,7 +43,7 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_NOTIFICATION'].fields_by_name['moment']._loaded_options = None
   _globals['_NOTIFICATION'].fields_by_name['moment']._serialized_options = b'\272H\003\310\001\001'
   _globals['_NOTIFIERSERVICE'].methods_by_name['ListNotifications']._loaded_options = None
-  _globals['_NOTIFIERSERVICE'].methods_by_name['ListNotifications']._serialized_options = b'\220\002\001\212\265\030\014\010\004\022\010\n\002\010\005\022\002\010\036\202\323\344\223\002!\022\037/order/{order_id}/notifications'
+  _globals['_NOTIFIERSERVICE'].methods_by_name['ListNotifications']._serialized_options = b'\220\002\001\212\265\030\017\010\004\022\010\n\002\010\005\022\002\010\036P\310\001\202\323\344\223\002!\022\037/order/{order_id}/notifications'
   _globals['_LISTNOTIFICATIONSREQUEST']._serialized_start=185
   _globals['_LISTNOTIFICATIONSREQUEST']._serialized_end=249
   _globals['_LISTNOTIFICATIONSRESPONSE']._serialized_start=251
@@ -51,5 +51,5 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_NOTIFICATION']._serialized_start=358
   _globals['_NOTIFICATION']._serialized_end=512
   _globals['_NOTIFIERSERVICE']._serialized_start=515
-  _globals['_NOTIFIERSERVICE']._serialized_end=717
+  _globals['_NOTIFIERSERVICE']._serialized_end=720
 # @@protoc_insertion_point(module_scope)
