@@ -17,7 +17,7 @@ from services.cart.postgres import PostgresStorage
 from services.cart.servicer import CartServicer
 from services.cart.usecases import Carts
 from services.chassis.background import background, every
-from services.chassis.client import channel
+from services.chassis.client import client
 from services.chassis.clock import Clock, utc_now
 from services.chassis.lifecycle import main
 from services.chassis.log import Logger, get_logger
@@ -57,15 +57,16 @@ async def storage_of(settings: CartSettings, log: Logger) -> AsyncIterator[Memor
 async def cart(settings: CartSettings, clock: Clock = utc_now) -> AsyncIterator[int]:
     """Serves the cart; gives the port."""
     log = get_logger(settings.service)
+    token = settings.product_token.get_secret_value()
     async with (
         storage_of(settings, log) as storage,
-        channel(settings.loms_address, "loms") as loms,
-        channel(settings.product_address, "product", settings.product_token.get_secret_value()) as product,
+        client(loms_pb2_grpc.LomsServiceStub, settings.loms_address, "loms") as loms,
+        client(product_pb2_grpc.ProductServiceStub, settings.product_address, "product", token) as product,
     ):
         carts = Carts(
             storage,
-            ProductClient(product_pb2_grpc.ProductServiceStub(product)),
-            LomsClient(loms_pb2_grpc.LomsServiceStub(loms)),
+            ProductClient(product),
+            LomsClient(loms),
             clock,
         )
         registered = servicer(pb_grpc.add_CartServiceServicer_to_server, CartServicer(carts))

@@ -1,67 +1,173 @@
 """Calls to other services.
 
-    async with channel("127.0.0.1:50052", "loms") as loms:
-        stub = LomsServiceStub(loms)
+    async with client(LomsServiceStub, "127.0.0.1:50052", "loms") as loms:
+        await loms.StocksInfo(StocksInfoRequest(sku=1))
 
-The generated stub keeps its types; what goes out with each call (the rest of the
-deadline, the token, the request id) and what comes back as an error is done here.
+The generated stub keeps its types. What goes out with each call (the rest of the
+deadline, the token, the request id, the trace), what is done about errors that pass, how
+fast calls start and what comes back as an error is done here, as the contract says.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
-from typing import Any, cast
+from typing import Any, TypeAlias, TypeVar, cast
 
 import grpc
 
 from services.chassis.call import current_call
-from services.chassis.contract import rpc
-from services.chassis.errors import DeadlineExceededError
-from services.chassis.status import to_error
+from services.chassis.circuit_breaker import CircuitBreaker
+from services.chassis.contract import Rpc, rpc
+from services.chassis.errors import DeadlineExceededError, UnavailableError
+from services.chassis.rate_limiter import RateLimiter, Turns
+from services.chassis.retries import RetryBudget, backoff
+from services.chassis.status import retry_delay, to_error
 
-# A service that comes back is found within a second; the default backs off to two minutes.
-RECONNECT = [
+S = TypeVar("S")
+Calls: TypeAlias = "Callable[..., Awaitable[Any]]"
+LimiterOf: TypeAlias = "Callable[[Rpc], Turns]"
+"""Makes the limiter of an RPC whose contract has a rate."""
+
+OPTIONS = [
+    # A service that comes back is found within a second; the default backs off to two minutes.
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.min_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 1000),
+    # Each replica behind the name gets its share.
+    ("grpc.lb_policy_name", "round_robin"),
+    # What is done again is said in the contract.
+    ("grpc.enable_retries", 0),
 ]
 
 
+def own_limiter(limited: Rpc) -> Turns:
+    """The limiter of a process that shares no limit with others."""
+    assert limited.rate is not None
+    return RateLimiter(limited.rate.per_second, limited.rate.burst)
+
+
 @asynccontextmanager
-async def channel(address: str, service: str, token: str | None = None) -> AsyncIterator[grpc.aio.Channel]:
-    """A channel for generated stubs. `token` goes with the calls whose own caller brought none.
+async def client(
+    stub: Callable[[grpc.aio.Channel], S],
+    address: str,
+    service: str,
+    token: str | None = None,
+    limiter_of: LimiterOf = own_limiter,
+) -> AsyncIterator[S]:
+    """A generated stub for the service at an address. `token` goes with the calls whose own caller brought none.
 
     Calls raise the AppError with the code and the reason that the service answered.
     """
-    async with grpc.aio.insecure_channel(address, options=RECONNECT) as connection:
-        yield cast("grpc.aio.Channel", _Outgoing(connection, service, token))
+    limiters = {path.encode(): limiter_of(called) for path, called in _rpcs(stub).items() if called.rate is not None}
+    interceptors = [RateLimitInterceptor(limiters)] if limiters else []
+    async with grpc.aio.insecure_channel(address, options=OPTIONS, interceptors=interceptors) as channel:
+        yield stub(cast("grpc.aio.Channel", _Outgoing(channel, service, token)))
+
+
+class RateLimitInterceptor(grpc.aio.UnaryUnaryClientInterceptor):
+    """Has the calls of some RPCs wait for their turn, within their deadlines."""
+
+    def __init__(self, limiters: Mapping[bytes, Turns]) -> None:
+        self._limiters = limiters
+
+    async def intercept_unary_unary(
+        self, continuation: Calls, client_call_details: grpc.aio.ClientCallDetails, request: Any
+    ) -> Any:
+        details = client_call_details
+        limiter = self._limiters.get(cast("bytes", details.method))  # its type is not what it says
+        if limiter is None:
+            return await continuation(details, request)
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + (details.timeout or 0.0)
+        try:
+            async with asyncio.timeout_at(deadline):
+                await limiter.turn()
+        except TimeoutError:
+            raise DeadlineExceededError("the deadline of the call has passed before its turn came") from None
+        left = grpc.aio.ClientCallDetails(
+            details.method, deadline - loop.time(), details.metadata, details.credentials, details.wait_for_ready
+        )
+        return await continuation(left, request)
 
 
 class _Outgoing:
     """Stands in for the channel while a generated stub is made, and wraps its methods once."""
 
-    def __init__(self, connection: grpc.aio.Channel, service: str, token: str | None) -> None:
-        self._connection = connection
+    def __init__(self, channel: grpc.aio.Channel, service: str, token: str | None) -> None:
+        self._channel = channel
         self._service = service
         self._token = token
+        self._breaker = CircuitBreaker()
+        self._budget = RetryBudget()
 
-    def unary_unary(self, path: str, *arguments: Any, **more: Any) -> Callable[[Any], Awaitable[Any]]:
-        method: Any = self._connection.unary_unary(path, *arguments, **more)
-        described = rpc(path)
+    def unary_unary(self, path: str, *arguments: Any, **more: Any) -> Calls:
+        method: Any = self._channel.unary_unary(path, *arguments, **more)
+        called = rpc(path)
+        now = asyncio.get_running_loop().time
 
         async def invoke(request: Any) -> Any:
             call = current_call.get()
-            token = (call.token if call else None) or self._token
-            metadata = [("authorization", f"Bearer {token}")] if token else []
-            seconds = described.default_deadline
-            if call is not None:
-                metadata.append(("x-request-id", call.request_id))
-                seconds = call.deadline - asyncio.get_running_loop().time()
+            deadline = call.deadline if call else now() + called.default_deadline
+            metadata = self._metadata()
+            attempt = 1
+            while True:
+                seconds = deadline - now()
                 if seconds <= 0:
                     raise DeadlineExceededError("the deadline of the call has passed")
-            try:
-                return await method(request, timeout=seconds, metadata=metadata)
-            except grpc.aio.AioRpcError as error:
-                raise to_error(error, self._service) from error
+                if not self._breaker.lets_through():
+                    raise UnavailableError(f"{self._service} cannot be reached")
+                try:
+                    answer = await method(request, timeout=seconds, metadata=metadata)
+                except grpc.aio.AioRpcError as error:
+                    pause = self._pause(called, request, attempt, error)
+                    if pause is None or now() + pause >= deadline:
+                        raise to_error(error, self._service) from error
+                else:
+                    self._breaker.succeeded()
+                    self._budget.succeeded()
+                    return answer
+                await asyncio.sleep(pause)
+                attempt += 1
 
         return invoke
+
+    def _metadata(self) -> list[tuple[str, str]]:
+        """What goes with a call: what came with the one that is being served."""
+        call = current_call.get()
+        token = (call.token if call else None) or self._token
+        metadata = [("authorization", f"Bearer {token}")] if token else []
+        if call is not None:
+            metadata.append(("x-request-id", call.request_id))
+            if call.traceparent is not None:
+                metadata.append(("traceparent", call.traceparent))
+        return metadata
+
+    def _pause(self, called: Rpc, request: Any, attempt: int, error: grpc.aio.AioRpcError) -> float | None:
+        """How many seconds to wait until the call is made again; None if it is not."""
+        if error.code() is grpc.StatusCode.UNAVAILABLE:
+            self._breaker.failed()
+        else:
+            self._breaker.succeeded()
+        retry = called.retry
+        if retry is None or error.code().value[0] not in retry.codes or not called.may_be_repeated(request):
+            return None
+        if not self._budget.failed() or attempt == retry.attempts:
+            return None
+        return max(backoff(retry, attempt), retry_delay(error))
+
+
+def _rpcs(stub: Callable[[grpc.aio.Channel], object]) -> dict[str, Rpc]:
+    """The RPCs of a generated stub, by their paths."""
+    found = _Paths()
+    stub(cast("grpc.aio.Channel", found))
+    return {path: rpc(path) for path in found.paths}
+
+
+class _Paths:
+    """Stands in for a channel, to learn which paths a stub calls."""
+
+    def __init__(self) -> None:
+        self.paths: list[str] = []
+
+    def unary_unary(self, path: str, *_arguments: Any, **_more: Any) -> None:
+        self.paths.append(path)

@@ -6,6 +6,7 @@ from chassis.v1 import options_pb2 as options
 from google.protobuf import descriptor_pool
 from google.protobuf.descriptor import Descriptor, MethodDescriptor
 from google.protobuf.duration_pb2 import Duration
+from google.protobuf.message import Message
 
 
 def _code_policy(code: options.Code.ValueType) -> options.CodePolicy:
@@ -68,6 +69,8 @@ class Rpc:
     """The pairs of code and reason that it lists."""
     user_field: str
     """The field of the request that names the user whose own it is; empty if there is none."""
+    idempotency_key: str
+    """The field of the request that makes it safe to repeat; empty if it is safe anyway, or never."""
     retry: Retry | None
     rate: Rate | None
     cache: CacheTimes | None
@@ -77,6 +80,10 @@ class Rpc:
     def allows(self, code: options.Code.ValueType, reason: str) -> bool:
         """Whether the contract lets the RPC end so."""
         return code in COMMON_CODES or (code, reason) in self.catalogue
+
+    def may_be_repeated(self, request: Message) -> bool:
+        """Whether this request to an RPC with a retry is safe to repeat."""
+        return not self.idempotency_key or request.HasField(self.idempotency_key)
 
 
 def rpc(path: str) -> Rpc:
@@ -100,6 +107,7 @@ def rpc(path: str) -> Rpc:
         max_deadline=longest,
         catalogue=frozenset((error.code, error.reason) for error in policy.errors),
         user_field=policy.user_field,
+        idempotency_key=policy.idempotency_key,
         retry=_retry(policy.retry) if policy.HasField("retry") else None,
         rate=_rate(policy.rate_limit) if policy.HasField("rate_limit") else None,
         cache=_cache(policy.cache) if policy.HasField("cache") else None,

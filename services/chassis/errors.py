@@ -69,6 +69,16 @@ class ResourceExhaustedError(AppError):
     reason = "RATE_LIMIT"
 
 
+class OverloadedError(ResourceExhaustedError):
+    """The service has as much to do as it can. Who asks again after `retry_seconds` may have more luck."""
+
+    reason = "OVERLOADED"
+
+    def __init__(self, message: str, retry_seconds: float) -> None:
+        super().__init__(message)
+        self.retry_seconds = retry_seconds
+
+
 class DeadlineExceededError(AppError):
     """The time ran out."""
 

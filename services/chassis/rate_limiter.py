@@ -15,9 +15,18 @@ It limits starts per time, not how many calls run at once. What each guarantee r
 
 import asyncio
 from collections import deque
+from typing import Protocol
 
 JOURNEY_SECONDS = 0.05
 """How much faster than the one before a call may reach its server: so much longer is a window."""
+
+
+class Turns(Protocol):
+    """Who says when a call may start."""
+
+    async def turn(self) -> None:
+        """Waits until the call that asks may start."""
+        ...
 
 
 class RateLimiter:
@@ -29,7 +38,6 @@ class RateLimiter:
         self._queue = asyncio.Lock()
 
     async def turn(self) -> None:
-        """Waits until the call that asks may start."""
         clock = asyncio.get_running_loop().time
         async with self._queue:
             if len(self._starts) == self._starts.maxlen:

@@ -1,15 +1,18 @@
 """The one mapping between our errors and what travels over gRPC."""
 
 from collections.abc import Iterable
-from typing import cast
+from typing import TypeVar, cast
 
 import grpc
 from google.protobuf.any_pb2 import Any
-from google.protobuf.message import DecodeError
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.message import DecodeError, Message
 from google.rpc import error_details_pb2, status_pb2
 
 from services.chassis import errors
 from services.chassis.rules import BrokenRulesError
+
+M = TypeVar("M", bound=Message)
 
 DOMAIN = "marketplace"
 DETAILS_KEY = "grpc-status-details-bin"
@@ -21,14 +24,23 @@ _CLASSES: dict[int, type[errors.AppError]] = {cls.code: cls for cls in errors.Ap
 
 def of_error(error: errors.AppError) -> status_pb2.Status:
     """The status of an error. Its detail is a google.rpc.BadRequest for broken rules and else a
-    google.rpc.ErrorInfo with reason and facts.
+    google.rpc.ErrorInfo with reason and facts; that of an overload has a google.rpc.RetryInfo, too.
     """
-    detail = Any()
+    details: list[Message] = []
     if isinstance(error, BrokenRulesError):
-        detail.Pack(error.bad_request)
+        details.append(error.bad_request)
     else:
-        detail.Pack(error_details_pb2.ErrorInfo(reason=error.reason, domain=DOMAIN, metadata=error.facts))
-    return status_pb2.Status(code=error.code, message=error.message, details=[detail])
+        details.append(error_details_pb2.ErrorInfo(reason=error.reason, domain=DOMAIN, metadata=error.facts))
+    if isinstance(error, errors.OverloadedError):
+        delay = Duration(nanos=round(error.retry_seconds * 1e9))
+        details.append(error_details_pb2.RetryInfo(retry_delay=delay))
+    return status_pb2.Status(code=error.code, message=error.message, details=map(_packed, details))
+
+
+def _packed(detail: Message) -> Any:
+    packed = Any()
+    packed.Pack(detail)
+    return packed
 
 
 def to_error(rpc_error: grpc.aio.AioRpcError, service: str) -> errors.AppError:
@@ -38,7 +50,7 @@ def to_error(rpc_error: grpc.aio.AioRpcError, service: str) -> errors.AppError:
     channel says (addresses, sockets) is nobody's business.
     """
     code = rpc_error.code().value[0]
-    info = _error_info(rpc_error)
+    info = _detail(rpc_error, error_details_pb2.ErrorInfo)
     if info is not None and code in _CLASSES:
         error = _CLASSES[code](rpc_error.details() or "", reason=info.reason)
         error.facts = dict(info.metadata)
@@ -52,7 +64,14 @@ def to_error(rpc_error: grpc.aio.AioRpcError, service: str) -> errors.AppError:
             return errors.InternalError(f"{service} answered {rpc_error.code().name}")
 
 
-def _error_info(rpc_error: grpc.aio.AioRpcError) -> error_details_pb2.ErrorInfo | None:
+def retry_delay(rpc_error: grpc.aio.AioRpcError) -> float:
+    """How many seconds the service wants to be left alone: 0 if it does not say."""
+    info = _detail(rpc_error, error_details_pb2.RetryInfo)
+    return info.retry_delay.ToTimedelta().total_seconds() if info else 0.0
+
+
+def _detail(rpc_error: grpc.aio.AioRpcError, kind: type[M]) -> M | None:
+    """The detail of this kind."""
     for key, value in cast("Iterable[tuple[str, str | bytes]]", rpc_error.trailing_metadata()):
         if key != DETAILS_KEY or not isinstance(value, bytes):
             continue
@@ -60,8 +79,8 @@ def _error_info(rpc_error: grpc.aio.AioRpcError) -> error_details_pb2.ErrorInfo 
             status = status_pb2.Status.FromString(value)
         except DecodeError:
             return None
-        for detail in status.details:
-            info = error_details_pb2.ErrorInfo()
-            if detail.Unpack(info):
-                return info
+        for packed in status.details:
+            detail = kind()
+            if packed.Unpack(detail):
+                return detail
     return None

@@ -1,4 +1,4 @@
-"""What happens around every call: recover, deadline, access, rules, log line.
+"""What happens around every call: recover, deadline, overload, access, rules, log line.
 
 A method is wrapped once, when it is registered. It is one function and not a
 chain of interceptors, each of which would cost about 50 µs a call.
@@ -19,7 +19,7 @@ from services.chassis import status
 from services.chassis.access import Access, bearer_token
 from services.chassis.call import Call, current_call
 from services.chassis.contract import Rpc
-from services.chassis.errors import AppError, DeadlineExceededError, InternalError
+from services.chassis.errors import AppError, DeadlineExceededError, InternalError, OverloadedError
 from services.chassis.log import Logger
 from services.chassis.rules import check_rules
 
@@ -28,6 +28,8 @@ Method: TypeAlias = "Callable[[Any, Context], Awaitable[Message]]"
 
 TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 REQUEST_ID_LENGTH = 128
+RETRY_SECONDS = 0.5
+"""When a call that was one too many may come again."""
 
 # The ids of calls whose callers gave none: unique, as the first part is another one in every process.
 _PROCESS = f"{random.getrandbits(48):012x}"
@@ -54,9 +56,27 @@ class Running:
             await self._idle.wait()
 
 
+class _Room:
+    """Counts the calls of one RPC."""
+
+    def __init__(self, rpc: Rpc) -> None:
+        self._rpc = rpc
+        self._calls = 0
+
+    def enter(self) -> None:
+        """One call more. Raises OverloadedError when it is one too many; it leaves all the same."""
+        self._calls += 1
+        if self._calls > self._rpc.max_concurrent:
+            raise OverloadedError(f"as many calls of {self._rpc.name} run as may", RETRY_SECONDS)
+
+    def leave(self) -> None:
+        self._calls -= 1
+
+
 def wrapped(rpc: Rpc, method: Method, access: Access, log: Logger, running: Running) -> Method:
     """The method as the server calls it."""
     log = log.bind(rpc=rpc.name)
+    room = _Room(rpc)
 
     async def served(request: Message, context: Context) -> Message:
         started = time.perf_counter()
@@ -65,6 +85,7 @@ def wrapped(rpc: Rpc, method: Method, access: Access, log: Logger, running: Runn
         running.count += 1
         code = "OK"
         try:
+            room.enter()
             access.check(rpc, call.token)
             check_rules(request)
             if not call.deadline_is_ours:
@@ -79,6 +100,7 @@ def wrapped(rpc: Rpc, method: Method, access: Access, log: Logger, running: Runn
             code = status.GRPC_CODES[error.code].name
             return await _abort(context, error)
         finally:
+            room.leave()
             running.end()
             log.info("call", code=code, duration_ms=round((time.perf_counter() - started) * 1000, 3))
 

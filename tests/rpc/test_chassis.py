@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 import grpc
 import httpx
 import pytest
+from google.rpc import error_details_pb2
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from marketplace.notifier.v1 import notifier_pb2 as pb
@@ -25,6 +26,7 @@ from services.notifier.servicer import NotifierServicer
 from services.notifier.usecases import Notifications
 from tests.rpc.expect import error_of, reason_of
 from tests.settings import AnySettings
+from tests.waiting import until
 
 SERVICE = "marketplace.notifier.v1.NotifierService"
 REQUEST = pb.ListNotificationsRequest(order_id=1)
@@ -145,6 +147,41 @@ async def test_a_call_without_a_deadline_or_with_a_long_one_ends_at_the_contract
         expired = stub.ListNotifications(REQUEST, timeout=asked)
         assert await reason_of(expired) == ("DEADLINE_EXCEEDED", "DEADLINE_EXCEEDED")
     assert ended.is_set()
+
+
+async def test_a_call_too_many_is_refused_before_any_work_and_told_when_to_come_again(
+    monkeypatch: pytest.MonkeyPatch, logs: list[dict[str, object]]
+) -> None:
+    in_contract = contract.rpc(f"/{SERVICE}/ListNotifications")
+    monkeypatch.setattr(server, "rpc", lambda _: dataclasses.replace(in_contract, max_concurrent=3))
+    entered = 0
+    finish = asyncio.Event()
+
+    async def work() -> None:
+        nonlocal entered
+        entered += 1
+        await finish.wait()
+
+    async with stub_to(work) as stub:
+        running = [asyncio.ensure_future(stub.ListNotifications(REQUEST)) for _ in range(3)]
+
+        async def are_running() -> bool:
+            return entered == 3
+
+        await until(are_running)
+        refused = await error_of(stub.ListNotifications(REQUEST))
+        finish.set()
+        await asyncio.gather(*running)
+        await stub.ListNotifications(REQUEST)
+
+    info, retry = error_details_pb2.ErrorInfo(), error_details_pb2.RetryInfo()
+    assert refused.code == grpc.StatusCode.RESOURCE_EXHAUSTED.value[0]
+    assert refused.details[0].Unpack(info)
+    assert info.reason == "OVERLOADED"
+    assert refused.details[1].Unpack(retry)
+    assert retry.retry_delay.ToTimedelta().total_seconds() > 0
+    assert entered == 4
+    assert [line["code"] for line in logs if line["event"] == "call"].count("RESOURCE_EXHAUSTED") == 1
 
 
 async def test_a_call_that_its_caller_gives_up_ends() -> None:

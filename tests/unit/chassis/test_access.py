@@ -4,12 +4,13 @@ import dataclasses
 
 import pytest
 from chassis.v1 import options_pb2 as options
+from marketplace.product.v1 import product_pb2  # noqa: F401  registers its RPCs
 
 from services.chassis.access import KnownTokens, bearer_token
-from services.chassis.contract import Rpc
+from services.chassis.contract import rpc
 from services.chassis.errors import UnauthenticatedError
 
-RPC = Rpc("S/Do", "/test.v1.S/Do", options.ACCESS_TOKEN, 1, 1, frozenset())
+RPC = rpc("/marketplace.product.v1.ProductService/GetProduct")
 
 
 @pytest.mark.parametrize(
