@@ -23,7 +23,7 @@ from services.chassis.lifecycle import main
 from services.chassis.log import Logger, get_logger
 from services.chassis.migrations import migrated_database
 from services.chassis.server import servicer, serving
-from services.chassis.settings import Address, DatabaseSettings
+from services.chassis.settings import Address, DatabaseSettings, Replicas
 
 MIGRATIONS = Path(__file__).parents[2] / "sql" / "cart" / "migrations"
 FORGET_INTERVAL_SECONDS = 60
@@ -35,9 +35,9 @@ class CartSettings(DatabaseSettings):
 
     listen: Address = "127.0.0.1:50051"
     side_listen: Address = "127.0.0.1:9101"
-    loms_address: Address = "127.0.0.1:50052"
+    loms_address: Replicas = "127.0.0.1:50052"
     """Where LOMS serves gRPC."""
-    product_address: Address = "127.0.0.1:50053"
+    product_address: Replicas = "127.0.0.1:50053"
     """Where the catalogue serves gRPC."""
     product_token: SecretStr = SecretStr("testtoken")
     """The token for the catalogue, for callers that bring none."""

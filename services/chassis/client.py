@@ -35,8 +35,6 @@ OPTIONS = [
     ("grpc.max_reconnect_backoff_ms", 1000),
     # Each replica behind the name gets its share.
     ("grpc.lb_policy_name", "round_robin"),
-    # What is done again is said in the contract.
-    ("grpc.enable_retries", 0),
 ]
 
 
@@ -54,13 +52,15 @@ async def client(
     token: str | None = None,
     limiter_of: LimiterOf = own_limiter,
 ) -> AsyncIterator[S]:
-    """A generated stub for the service at an address. `token` goes with the calls whose own caller brought none.
+    """A generated stub for the service at an address, which is as `Replicas` in the settings.
 
-    Calls raise the AppError with the code and the reason that the service answered.
+    `token` goes with the calls whose own caller brought none. Calls raise the AppError with
+    the code and the reason that the service answered.
     """
     limiters = {path.encode(): limiter_of(called) for path, called in _rpcs(stub).items() if called.rate is not None}
     interceptors = [RateLimitInterceptor(limiters)] if limiters else []
-    async with grpc.aio.insecure_channel(address, options=OPTIONS, interceptors=interceptors) as channel:
+    target = f"ipv4:{address}" if "," in address else address
+    async with grpc.aio.insecure_channel(target, options=OPTIONS, interceptors=interceptors) as channel:
         yield stub(cast("grpc.aio.Channel", _Outgoing(channel, service, token)))
 
 

@@ -12,14 +12,21 @@ from services.chassis.log import Format, Level
 HIGHEST_PORT = 65535
 
 
-def _port_exists(address: str) -> str:
-    if int(address.rpartition(":")[2]) > HIGHEST_PORT:
+def _ports_exist(addresses: str) -> str:
+    if any(int(address.rpartition(":")[2]) > HIGHEST_PORT for address in addresses.split(",")):
         raise ValueError(f"the port is above {HIGHEST_PORT}")
-    return address
+    return addresses
 
 
-Address = Annotated[str, Field(pattern=r"^[\w.\-]+:\d{1,5}$"), AfterValidator(_port_exists)]
+Address = Annotated[str, Field(pattern=r"^[\w.\-]+:\d{1,5}$"), AfterValidator(_ports_exist)]
 """`host:port`. To listen on, port 0 takes a free one."""
+
+Replicas = Annotated[
+    str, Field(pattern=r"^([\w.\-]+:\d{1,5}|[\d.]+:\d{1,5}(,[\d.]+:\d{1,5})+)$"), AfterValidator(_ports_exist)
+]
+"""Where the replicas of a service are: `host:port`, for all addresses that the host has, or several
+`address:port`, separated by commas.
+"""
 
 Bootstrap = Annotated[str, Field(pattern=r"^[\w.\-]+:\d{1,5}(,[\w.\-]+:\d{1,5})*$")]
 """`host:port` of brokers of Kafka, separated by commas."""

@@ -21,7 +21,7 @@ func BenchmarkTheGatewayBesidePlainGrpcGateway(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	c := config{addresses: map[string]string{}}
+	c := config{addresses: map[string][]string{}}
 	c.uiDir, c.openAPIFile = files(b)
 	conn, err := grpc.NewClient(u.address, grpc.WithTransportCredentials(insecure.NewCredentials()))
 	if err != nil {
@@ -29,7 +29,7 @@ func BenchmarkTheGatewayBesidePlainGrpcGateway(b *testing.B) {
 	}
 	plain := runtime.NewServeMux()
 	for _, s := range services {
-		c.addresses[s.name] = u.address
+		c.addresses[s.name] = []string{u.address}
 		if err := s.register(context.Background(), plain, conn); err != nil {
 			b.Fatal(err)
 		}

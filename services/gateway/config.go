@@ -14,7 +14,7 @@ import (
 // config is what the environment may say, and what holds where it is silent.
 type config struct {
 	listen, sideListen string
-	addresses          map[string]string // of the services, by their short names
+	addresses          map[string][]string // of the replicas of the services, by their short names
 	openAPIFile, uiDir string
 	corsOrigins        []string
 	logFormat          string
@@ -29,7 +29,7 @@ func readConfig(lookup func(string) (string, bool)) (config, error) {
 	c := config{
 		listen:      e.address("GATEWAY_LISTEN", "127.0.0.1:8080", 0),
 		sideListen:  e.address("GATEWAY_SIDE_LISTEN", "127.0.0.1:9105", 0),
-		addresses:   map[string]string{},
+		addresses:   map[string][]string{},
 		openAPIFile: e.text("GATEWAY_OPENAPI_FILE", "gen/openapi/openapi.json"),
 		uiDir:       e.text("GATEWAY_UI_DIR", "swagger-ui"),
 		corsOrigins: e.origins("GATEWAY_CORS_ORIGINS"),
@@ -37,7 +37,7 @@ func readConfig(lookup func(string) (string, bool)) (config, error) {
 		logLevel:    levels[e.oneOf("GATEWAY_LOG_LEVEL", "info", "debug", "info", "warning", "error")],
 	}
 	for _, s := range services {
-		c.addresses[s.name] = e.address(s.variable, s.address, 1)
+		c.addresses[s.name] = e.addresses(s.variable, s.address)
 	}
 	c.exitWithParent = e.oneOf("GATEWAY_EXIT_WITH_PARENT", "0", "0", "1") == "1"
 	return c, errors.Join(e.mistakes...)
@@ -66,11 +66,24 @@ func (e *environment) text(name, byDefault string) string {
 // address takes host:port. To listen on, port 0 asks the system for a free one.
 func (e *environment) address(name, byDefault string, lowest int) string {
 	value := e.text(name, byDefault)
+	e.checkAddress(name, value, lowest)
+	return value
+}
+
+func (e *environment) checkAddress(name, value string, lowest int) {
 	_, port, err := net.SplitHostPort(value)
 	if number, wrong := strconv.Atoi(port); value != "" && (err != nil || wrong != nil || number < lowest || number > 65535) {
 		e.mistake(name, value, "must be host:port with a port from %d to 65535", lowest)
 	}
-	return value
+}
+
+// addresses takes those of the replicas of a service, separated by commas.
+func (e *environment) addresses(name, byDefault string) []string {
+	addresses := strings.Split(e.text(name, byDefault), ",")
+	for _, address := range addresses {
+		e.checkAddress(name, address, 1)
+	}
+	return addresses
 }
 
 func (e *environment) oneOf(name, byDefault string, choices ...string) string {

@@ -19,7 +19,7 @@ func environ(pairs ...string) func(string) (string, bool) {
 
 func TestEverySettingHasADefault(t *testing.T) {
 	c, err := readConfig(environ())
-	if err != nil || c.listen != "127.0.0.1:8080" || c.sideListen != "127.0.0.1:9105" || c.addresses["notifier"] != "127.0.0.1:50054" ||
+	if err != nil || c.listen != "127.0.0.1:8080" || c.sideListen != "127.0.0.1:9105" || c.addresses["notifier"][0] != "127.0.0.1:50054" ||
 		c.openAPIFile != "gen/openapi/openapi.json" || c.uiDir != "swagger-ui" || c.corsOrigins != nil || c.logFormat != "console" ||
 		c.logLevel != slog.LevelInfo || c.exitWithParent {
 		t.Errorf("%+v %v", c, err)
@@ -27,16 +27,16 @@ func TestEverySettingHasADefault(t *testing.T) {
 }
 
 func TestEverySettingCanBeSet(t *testing.T) {
-	c, err := readConfig(environ("GATEWAY_LISTEN=:0", "GATEWAY_LOMS_ADDRESS=loms:1", "GATEWAY_CORS_ORIGINS=http://a, https://b:8443",
+	c, err := readConfig(environ("GATEWAY_LISTEN=:0", "GATEWAY_LOMS_ADDRESS=loms:1,loms:2", "GATEWAY_CORS_ORIGINS=http://a, https://b:8443",
 		"GATEWAY_LOG_FORMAT=json", "GATEWAY_LOG_LEVEL=warning", "GATEWAY_EXIT_WITH_PARENT=1", "GATEWAY_UI_DIR=x"))
-	if err != nil || c.listen != ":0" || c.addresses["loms"] != "loms:1" || c.logFormat != "json" || c.logLevel != slog.LevelWarn || !c.exitWithParent ||
+	if err != nil || c.listen != ":0" || strings.Join(c.addresses["loms"], " ") != "loms:1 loms:2" || c.logFormat != "json" || c.logLevel != slog.LevelWarn || !c.exitWithParent ||
 		c.uiDir != "x" || strings.Join(c.corsOrigins, " ") != "http://a https://b:8443" {
 		t.Errorf("%+v %v", c, err)
 	}
 }
 
 func TestEveryMistakeIsListed(t *testing.T) {
-	_, err := readConfig(environ("GATEWAY_LISTEN=8080", "GATEWAY_SIDE_LISTEN=:x", "GATEWAY_CART_ADDRESS=cart:0",
+	_, err := readConfig(environ("GATEWAY_LISTEN=8080", "GATEWAY_SIDE_LISTEN=:x", "GATEWAY_CART_ADDRESS=cart:1,cart:0",
 		"GATEWAY_LOMS_ADDRESS=", "GATEWAY_CORS_ORIGINS=*,null,http://a/b,http://ok", "GATEWAY_LOG_FORMAT=xml", "GATEWAY_LOG_LEVEL=INFO",
 		"GATEWAY_EXIT_WITH_PARENT=yes", "GATEWAY_OPENAPI_FILE="))
 	var names []string

@@ -28,6 +28,7 @@ type upstream struct {
 	productv1.UnimplementedProductServiceServer
 	notifierv1.UnimplementedNotifierServiceServer
 	health  *healthserver.Server
+	server  *grpc.Server
 	address string
 
 	mu      sync.Mutex
@@ -122,6 +123,7 @@ func newUpstream(t testing.TB) *upstream {
 	}
 	u := &upstream{health: healthserver.NewServer(), address: listener.Addr().String()}
 	server := grpc.NewServer(grpc.UnaryInterceptor(u.observe))
+	u.server = server
 	cartv1.RegisterCartServiceServer(server, u)
 	lomsv1.RegisterLomsServiceServer(server, u)
 	productv1.RegisterProductServiceServer(server, u)

@@ -64,9 +64,9 @@ func start(t testing.TB, address string, change ...func(*setup)) *started {
 		t.Fatal(err)
 	}
 	log := &lines{}
-	s := &setup{config{addresses: map[string]string{}}, said, newServer(nil, time.Minute, newLog(log, "json", slog.LevelInfo))}
+	s := &setup{config{addresses: map[string][]string{}}, said, newServer(nil, time.Minute, newLog(log, "json", slog.LevelInfo))}
 	for _, service := range services {
-		s.addresses[service.name] = address
+		s.addresses[service.name] = strings.Split(address, ",")
 	}
 	s.uiDir, s.openAPIFile = files(t)
 	for _, f := range change {

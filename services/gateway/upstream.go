@@ -12,14 +12,30 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/resolver"
+	"google.golang.org/grpc/resolver/manual"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
 )
 
 // dial connects at the first call and, after a loss, again within a second: a
 // service that restarts should not be missed for the two minutes of the default.
-func (c *contract) dial(address string) (*grpc.ClientConn, error) {
-	return grpc.NewClient(address,
+// Each replica, of those that are listed or of those that the only name has in
+// the DNS, gets its share of the calls while it is there.
+func (c *contract) dial(addresses []string) (*grpc.ClientConn, error) {
+	listed := manual.NewBuilderWithScheme("listed")
+	var state resolver.State
+	for _, address := range addresses {
+		state.Endpoints = append(state.Endpoints, resolver.Endpoint{Addresses: []resolver.Address{{Addr: address}}})
+	}
+	listed.InitialState(state)
+	target := addresses[0]
+	if len(addresses) > 1 {
+		target = listed.Scheme() + ":///" + target
+	}
+	return grpc.NewClient(target,
+		grpc.WithResolvers(listed),
+		grpc.WithDefaultServiceConfig(`{"loadBalancingConfig": [{"round_robin": {}}]}`),
 		grpc.WithTransportCredentials(insecure.NewCredentials()),
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 30 * time.Second, Timeout: 5 * time.Second}),
 		grpc.WithConnectParams(grpc.ConnectParams{

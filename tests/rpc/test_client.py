@@ -68,6 +68,7 @@ class Products(ProductServiceServicer):
         return pb.GetProductResponse(sku=request.sku, name="a", price=1)
 
     async def ListSkus(self, request: pb.ListSkusRequest, context: Context) -> pb.ListSkusResponse:
+        self.calls.append(asyncio.get_running_loop().time())
         return pb.ListSkusResponse()
 
 
@@ -82,15 +83,22 @@ class AtOnce:
 async def stub_to(
     products: Products, limiter_of: Callable[[Rpc], Turns] = lambda _: AtOnce(), port: int = 0
 ) -> AsyncIterator[ProductServiceStub]:
+    async with (
+        serving(products, port) as (taken, _),
+        client(ProductServiceStub, f"127.0.0.1:{taken}", "product", token="own", limiter_of=limiter_of) as stub,
+    ):
+        yield stub
+
+
+@asynccontextmanager
+async def serving(products: Products, port: int = 0) -> AsyncIterator[tuple[int, grpc.aio.Server]]:
+    """The port and the server of a catalogue."""
     server = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
     add_ProductServiceServicer_to_server(products, server)
     port = server.add_insecure_port(f"127.0.0.1:{port}")
     await server.start()
     try:
-        async with client(
-            ProductServiceStub, f"127.0.0.1:{port}", "product", token="own", limiter_of=limiter_of
-        ) as stub:
-            yield stub
+        yield port, server
     finally:
         await server.stop(0)
 
@@ -251,6 +259,22 @@ async def test_an_order_is_made_again_only_under_its_request_id(
     assert attempts == [1, 2]
 
 
+async def test_each_replica_gets_its_share_and_the_other_that_of_one_that_is_gone() -> None:
+    one, other = Products(), Products()
+    async with (
+        serving(one) as (first, server),
+        serving(other) as (second, _),
+        client(ProductServiceStub, f"127.0.0.1:{first},127.0.0.1:{second}", "product") as stub,
+    ):
+        for number in range(200):
+            if number == 100:
+                stopping = asyncio.create_task(server.stop(5))
+            await stub.ListSkus(pb.ListSkusRequest())
+        await stopping
+    assert len(one.calls) > 20
+    assert len(other.calls) > 100
+
+
 class Numbered:
     """A limiter that notes who had a turn, and may let nobody start."""
 
@@ -277,7 +301,8 @@ async def test_every_start_of_a_limited_call_has_its_turn_and_the_others_need_no
         await stub.ListSkus(pb.ListSkusRequest())
 
     assert limited == ["ProductService/GetProduct"]
-    assert limiter.taken == len(products.calls) == 2
+    assert limiter.taken == 2
+    assert len(products.calls) == 3
 
 
 async def test_a_call_whose_turn_does_not_come_ends_with_its_deadline_and_starts_nothing() -> None:

@@ -6,7 +6,7 @@ import pytest
 from pydantic import Field, SecretStr, TypeAdapter, ValidationError
 from pydantic_settings import SettingsConfigDict
 
-from services.chassis.settings import Address, ServiceSettings, StartError, fail, load
+from services.chassis.settings import Address, Replicas, ServiceSettings, StartError, fail, load
 from tests.settings import FREE
 
 SECRET = "s3cr3t-canary"
@@ -53,6 +53,17 @@ def test_every_mistake_is_named_with_its_variable_and_what_it_holds(monkeypatch:
         "SHOP_LISTEN='nowhere'",
         "SHOP_LOG_LEVEL='loud'",
     ]
+
+
+@pytest.mark.parametrize("replicas", ["loms:1", "loms.local:65535", "127.0.0.1:1", "127.0.0.1:1,127.0.0.2:2"])
+def test_replicas_are_a_name_or_addresses(replicas: str) -> None:
+    assert TypeAdapter(Replicas).validate_python(replicas) == replicas
+
+
+@pytest.mark.parametrize("replicas", ["", "loms", "loms:1,loms:2", "127.0.0.1:1,", "127.0.0.1:1,127.0.0.2:65536"])
+def test_what_cannot_be_replicas_is_refused(replicas: str) -> None:
+    with pytest.raises(ValidationError):
+        TypeAdapter(Replicas).validate_python(replicas)
 
 
 def test_every_missing_setting_is_named() -> None:
