@@ -14,6 +14,7 @@ from contextlib import asynccontextmanager
 from typing import Any, TypeAlias, TypeVar, cast
 
 import grpc
+from chassis.v1 import options_pb2 as options
 
 from services.chassis.call import current_call
 from services.chassis.circuit_breaker import CircuitBreaker
@@ -21,7 +22,7 @@ from services.chassis.contract import Rpc, rpc
 from services.chassis.errors import DeadlineExceededError, UnavailableError
 from services.chassis.rate_limiter import RateLimiter, Turns
 from services.chassis.retries import RetryBudget, backoff
-from services.chassis.status import retry_delay, to_error
+from services.chassis.status import code_of, retry_delay, to_error
 
 S = TypeVar("S")
 Calls: TypeAlias = "Callable[..., Awaitable[Any]]"
@@ -144,12 +145,13 @@ class _Outgoing:
 
     def _pause(self, called: Rpc, request: Any, attempt: int, error: grpc.aio.AioRpcError) -> float | None:
         """How many seconds to wait until the call is made again; None if it is not."""
-        if error.code() is grpc.StatusCode.UNAVAILABLE:
+        code = code_of(error)
+        if code == options.CODE_UNAVAILABLE:
             self._breaker.failed()
         else:
             self._breaker.succeeded()
         retry = called.retry
-        if retry is None or error.code().value[0] not in retry.codes or not called.may_be_repeated(request):
+        if retry is None or code not in retry.codes or not called.may_be_repeated(request):
             return None
         if not self._budget.failed() or attempt == retry.attempts:
             return None

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from typing import TypeVar, cast
 
 import grpc
+from chassis.v1 import options_pb2 as options
 from google.protobuf.any_pb2 import Any
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import DecodeError, Message
@@ -49,19 +50,27 @@ def to_error(rpc_error: grpc.aio.AioRpcError, service: str) -> errors.AppError:
     Its own text is kept only where the service itself has sent it: what the
     channel says (addresses, sockets) is nobody's business.
     """
-    code = rpc_error.code().value[0]
+    code = code_of(rpc_error)
     info = _detail(rpc_error, error_details_pb2.ErrorInfo)
     if info is not None and code in _CLASSES:
         error = _CLASSES[code](rpc_error.details() or "", reason=info.reason)
         error.facts = dict(info.metadata)
         return error
-    match rpc_error.code():
-        case grpc.StatusCode.DEADLINE_EXCEEDED:
+    match code:
+        case options.CODE_DEADLINE_EXCEEDED:
             return errors.DeadlineExceededError(f"{service} did not answer in time")
-        case grpc.StatusCode.UNAVAILABLE:
+        case options.CODE_UNAVAILABLE:
             return errors.UnavailableError(f"{service} cannot be reached")
         case _:
             return errors.InternalError(f"{service} answered {rpc_error.code().name}")
+
+
+def code_of(rpc_error: grpc.aio.AioRpcError) -> int:
+    """The number of its code. A server that stops, or has too much to do, cancels calls that it has not looked
+    at (grpc/grpc issue 41785): that is UNAVAILABLE. Calls that are cancelled on this side raise no RPC error.
+    """
+    code: int = rpc_error.code().value[0]
+    return options.CODE_UNAVAILABLE if code == options.CODE_CANCELLED else code
 
 
 def retry_delay(rpc_error: grpc.aio.AioRpcError) -> float:

@@ -26,13 +26,15 @@ var unsaid = map[codes.Code]string{
 }
 
 // cleaned is the error as the caller may see it.
-func cleaned(err error) *status.Status {
+func cleaned(ctx context.Context, err error) *status.Status {
 	s := status.Convert(err)
 	if len(s.Proto().GetDetails()) > 0 && s.Code() != codes.Unknown {
 		return s
 	}
 	text, replaced := unsaid[s.Code()]
 	switch {
+	case s.Code() == codes.Canceled && ctx.Err() == nil: // a server that stops, or has too much to do, says it (grpc/grpc issue 41785)
+		return status.New(codes.Unavailable, unsaid[codes.Unavailable])
 	case s.Code() == codes.Unknown: // no service of ours says it
 		return status.New(codes.Internal, text)
 	case s.Code() == codes.InvalidArgument: // the parsers of grpc-gateway
@@ -49,7 +51,7 @@ func cleaned(err error) *status.Status {
 func (c *contract) handleError(
 	ctx context.Context, _ *runtime.ServeMux, _ runtime.Marshaler, w http.ResponseWriter, _ *http.Request, err error,
 ) {
-	s := cleaned(err)
+	s := cleaned(ctx, err)
 	if said := status.Convert(err); said.Message() != s.Message() {
 		exchangeOf(ctx).fault = said.Message()
 	}

@@ -36,6 +36,15 @@ func TestEveryCodeHasTheStatusOfTheContract(t *testing.T) {
 	}
 }
 
+func TestACallThatAServerCancelsByItselfMayBeTriedAgain(t *testing.T) {
+	u := newUpstream(t)
+	g := start(t, u.address)
+	u.err = status.Error(codes.Canceled, "CANCELLED")
+	if got := g.ask(t, "GET", "/stock/info?sku=1", ""); got.StatusCode != 503 || got.status.Message != "service unavailable" {
+		t.Error(got.StatusCode, got.text)
+	}
+}
+
 func TestErrorsSayWhatServicesSay(t *testing.T) {
 	u := newUpstream(t)
 	g := start(t, u.address)

@@ -60,6 +60,7 @@ def test_broken_rules_travel_as_a_bad_request_and_are_a_fault_of_the_caller_that
     ("code", "cls", "message"),
     [
         (grpc.StatusCode.UNAVAILABLE, errors.UnavailableError, "loms cannot be reached"),
+        (grpc.StatusCode.CANCELLED, errors.UnavailableError, "loms cannot be reached"),
         (grpc.StatusCode.DEADLINE_EXCEEDED, errors.DeadlineExceededError, "loms did not answer in time"),
         (grpc.StatusCode.UNIMPLEMENTED, errors.InternalError, "loms answered UNIMPLEMENTED"),
         (grpc.StatusCode.NOT_FOUND, errors.InternalError, "loms answered NOT_FOUND"),
