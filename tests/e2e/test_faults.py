@@ -1,0 +1,215 @@
+"""Faults behind every RPC, through both doors: nobody outside learns more than that there was one, and its id."""
+
+import asyncio
+import json
+import re
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+import asyncpg
+import grpc
+import httpx
+import pytest
+from google.protobuf import json_format
+from google.protobuf.message_factory import GetMessageClass
+from google.rpc import code_pb2, error_details_pb2, status_pb2
+from marketplace.cart.v1 import cart_pb2, cart_pb2_grpc
+from marketplace.loms.v1 import loms_pb2, loms_pb2_grpc
+from marketplace.notifier.v1 import notifier_pb2, notifier_pb2_grpc
+from marketplace.product.v1 import product_pb2, product_pb2_grpc
+
+from services.chassis.access import KnownTokens
+from services.chassis.errors import AbortedError, AppError, NotFoundError
+from services.chassis.server import Context, Servicer, servicer, serving
+from tests.marketplace import GATEWAY, ROOT, free_ports, started
+from tests.settings import AnySettings
+
+CANARY = "s3cr3t-canary"
+TOKEN = "testtoken"
+DSN = f"postgres://user:{CANARY}@host/db"
+SERVICES = {
+    cart_pb2.DESCRIPTOR.services_by_name["CartService"]: (
+        cart_pb2_grpc.CartServiceServicer,
+        cart_pb2_grpc.add_CartServiceServicer_to_server,
+    ),
+    loms_pb2.DESCRIPTOR.services_by_name["LomsService"]: (
+        loms_pb2_grpc.LomsServiceServicer,
+        loms_pb2_grpc.add_LomsServiceServicer_to_server,
+    ),
+    notifier_pb2.DESCRIPTOR.services_by_name["NotifierService"]: (
+        notifier_pb2_grpc.NotifierServiceServicer,
+        notifier_pb2_grpc.add_NotifierServiceServicer_to_server,
+    ),
+    product_pb2.DESCRIPTOR.services_by_name["ProductService"]: (
+        product_pb2_grpc.ProductServiceServicer,
+        product_pb2_grpc.add_ProductServiceServicer_to_server,
+    ),
+}
+RPCS = [method for service in SERVICES for method in service.methods]
+
+
+class CanaryError(AppError):
+    """Of a code and a reason that no RPC lists."""
+
+    code = AbortedError.code
+    reason = CANARY.upper()
+
+
+def of_a_group() -> BaseException:
+    return ExceptionGroup(CANARY, [ValueError(DSN), OSError(CANARY)])
+
+
+FAULTS: dict[str, Callable[[], BaseException]] = {
+    "value": lambda: ValueError(DSN),
+    "key": lambda: KeyError(CANARY),
+    "assertion": lambda: AssertionError(CANARY),
+    "os": lambda: ConnectionRefusedError(111, f"connect to {CANARY}", "/run/" + CANARY),
+    "unicode": lambda: UnicodeDecodeError("utf-8", CANARY.encode(), 0, 1, CANARY),
+    "recursion": lambda: RecursionError(CANARY),
+    "memory": lambda: MemoryError(CANARY),
+    "time": lambda: TimeoutError(CANARY),
+    "cancelled": lambda: asyncio.CancelledError(CANARY),
+    "group": of_a_group,
+    "database": lambda: asyncpg.UniqueViolationError(f"Key (email)=({CANARY}) already exists."),
+    "connection": lambda: asyncpg.ConnectionDoesNotExistError(DSN),
+    "undocumented": lambda: CanaryError(DSN, dsn=DSN),
+    "undocumented reason": lambda: NotFoundError(DSN, reason=CANARY.upper()),
+    "rpc": lambda: grpc.aio.AioRpcError(
+        grpc.StatusCode.UNAVAILABLE, grpc.aio.Metadata(), grpc.aio.Metadata(("x-secret", CANARY)), DSN, DSN
+    ),
+    "json": lambda: json.JSONDecodeError(CANARY, CANARY, 0),
+}
+
+
+class Fault:
+    """What the next calls fail of."""
+
+    make: Callable[[], BaseException]
+
+
+def failing(filled_in: type, names: list[str], add: Any, fault: Fault) -> Servicer:
+    """A servicer each of whose methods fails."""
+
+    async def fail(_self: object, _request: object, _context: Context) -> None:
+        raise fault.make()
+
+    return servicer(add, type("Failing", (filled_in,), dict.fromkeys(names, fail))())
+
+
+@pytest.fixture
+def fault() -> Fault:
+    return Fault()
+
+
+@pytest.fixture
+async def port(fault: Fault) -> AsyncIterator[int]:
+    """All services on one port."""
+    servicers = [
+        failing(filled_in, [method.name for method in service.methods], add, fault)
+        for service, (filled_in, add) in SERVICES.items()
+    ]
+    async with serving(AnySettings(), *servicers, access=KnownTokens([TOKEN])) as port:
+        yield port
+
+
+def operations() -> list[tuple[str, str, object]]:
+    """Verb, path and body of each operation, as the examples of the document say."""
+    document = json.loads((ROOT / "gen" / "openapi" / "openapi.json").read_text())
+    return [
+        (verb, *_example(path, operation))
+        for path, each in document["paths"].items()
+        for verb, operation in each.items()
+    ]
+
+
+def _example(path: str, operation: dict[str, Any]) -> tuple[str, object]:
+    query = {}
+    for parameter in operation.get("parameters", []):
+        if not parameter["required"]:
+            continue
+        value = parameter["schema"]["examples"][0]
+        if parameter["in"] == "path":
+            path = path.replace(f"{{{parameter['name']}}}", str(value))
+        else:
+            query[parameter["name"]] = value
+    body = operation.get("requestBody", {}).get("content", {}).get("application/json", {}).get("example")
+    return f"{path}?{urlencode(query)}", body
+
+
+def requests() -> dict[str, dict[str, Any]]:
+    """The fields of a right request to each RPC."""
+    item = {"sku": 1, "count": 1}
+    fields = {"user_id": 1, "order_id": 1, **item, "items": [item]}
+    return {
+        rpc.full_name: {name: value for name, value in fields.items() if name in rpc.input_type.fields_by_name}
+        for rpc in RPCS
+    }
+
+
+@asynccontextmanager
+async def gateway_to(port: int, log: Path) -> AsyncIterator[httpx.AsyncClient]:
+    public, side = free_ports(2)
+    settings = {f"GATEWAY_{name}_ADDRESS": f"127.0.0.1:{port}" for name in ("CART", "LOMS", "NOTIFIER", "PRODUCT")}
+    settings |= {"GATEWAY_LISTEN": f"127.0.0.1:{public}", "GATEWAY_SIDE_LISTEN": f"127.0.0.1:{side}"}
+    with started(log, GATEWAY, **settings) as program:
+        await asyncio.to_thread(program.answer, f"{program.url}/healthz")
+        headers = {"authorization": f"Bearer {TOKEN}"}
+        async with httpx.AsyncClient(base_url=program.url, headers=headers, trust_env=False) as http:
+            yield http
+
+
+def error_id(status: status_pb2.Status) -> str:
+    info = error_details_pb2.ErrorInfo()
+    assert status.details[0].Unpack(info)
+    assert info.reason == "INTERNAL"
+    return str(info.metadata["error_id"])
+
+
+@pytest.mark.parametrize("kind", FAULTS)
+async def test_over_grpc_a_fault_is_an_id_and_nothing_else(
+    kind: str, logs: list[dict[str, object]], port: int, fault: Fault
+) -> None:
+    fault.make = FAULTS[kind]
+    ids = []
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+        for rpc in RPCS:
+            method: Any = channel.unary_unary(
+                f"/{rpc.containing_service.full_name}/{rpc.name}",
+                request_serializer=GetMessageClass(rpc.input_type).SerializeToString,
+            )
+            request = json_format.ParseDict(requests()[rpc.full_name], GetMessageClass(rpc.input_type)())
+            with pytest.raises(grpc.aio.AioRpcError) as raised:
+                await method(request, metadata=[("authorization", f"Bearer {TOKEN}")], timeout=5)
+            error = raised.value
+            everything = f"{error.details()} {error.initial_metadata()} {error.trailing_metadata()}"
+            assert CANARY.lower() not in everything.lower()
+            assert (error.code(), error.details()) == (grpc.StatusCode.INTERNAL, "internal error")
+            details: Any = dict(error.trailing_metadata())["grpc-status-details-bin"]
+            ids.append(error_id(status_pb2.Status.FromString(details)))
+
+    assert ids == [line["error_id"] for line in logs if line["event"] == "unforeseen error"]
+    assert len(set(ids)) == len(RPCS)
+
+
+async def test_over_http_a_fault_is_an_id_and_nothing_else(
+    logs: list[dict[str, object]], port: int, fault: Fault, tmp_path: Path
+) -> None:
+    log = tmp_path / "gateway"
+    ids = []
+    async with gateway_to(port, log) as http:
+        for make in FAULTS.values():
+            fault.make = make
+            for verb, path, body in operations():
+                answer = await http.request(verb, path, json=body)
+                assert CANARY.lower() not in f"{answer.text} {answer.headers}".lower()
+                said = answer.json()
+                assert (answer.status_code, said["code"], said["message"]) == (500, code_pb2.INTERNAL, "internal error")
+                [info] = said["details"]
+                ids.append(info["metadata"]["error_id"])
+
+    assert len(ids) >= 200
+    assert set(ids) == {line["error_id"] for line in logs if line["event"] == "unforeseen error"}
+    assert not re.search(CANARY, log.read_text(), re.IGNORECASE)
