@@ -3,9 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass, field
 
-import grpc
 import pytest
 from chassis.v1 import options_pb2 as options
 from google.rpc import error_details_pb2
@@ -13,9 +11,7 @@ from marketplace.loms.v1 import loms_pb2
 from marketplace.loms.v1.loms_pb2_grpc import LomsServiceStub
 from marketplace.product.v1 import product_pb2 as pb
 from marketplace.product.v1.product_pb2_grpc import (
-    ProductServiceServicer,
     ProductServiceStub,
-    add_ProductServiceServicer_to_server,
 )
 
 from services.chassis import circuit_breaker, retries
@@ -31,8 +27,8 @@ from services.chassis.errors import (
     UnavailableError,
 )
 from services.chassis.rate_limiter import Turns
-from services.chassis.server import Context
-from services.chassis.status import DETAILS_KEY, GRPC_CODES, of_error
+from services.chassis.status import of_error
+from tests.rpc.products import Products, serving
 from tests.waiting import until
 
 REQUEST = pb.GetProductRequest(sku=1)
@@ -41,35 +37,6 @@ THROTTLED = ResourceExhaustedError("too fast")
 CATALOGUED = NotFoundError("no such product", reason="PRODUCT_NOT_FOUND")
 ATTEMPTS = 4
 """What the contract says of GetProduct."""
-
-
-@dataclass
-class Products(ProductServiceServicer):
-    """A catalogue that fails as it is told."""
-
-    failures: list[AppError] = field(default_factory=list)
-    always: AppError | None = None
-    hangs: bool = False
-    calls: list[float] = field(default_factory=list)
-    metadata: dict[str, str] = field(default_factory=dict)
-    remaining: float | None = None
-
-    async def GetProduct(self, request: pb.GetProductRequest, context: Context) -> pb.GetProductResponse:
-        self.calls.append(asyncio.get_running_loop().time())
-        self.metadata = {key: str(value) for key, value in context.invocation_metadata() or ()}
-        self.remaining = context.time_remaining()
-        if self.hangs:
-            await asyncio.Event().wait()
-        error = self.failures.pop(0) if self.failures else self.always
-        if error is not None:
-            status = of_error(error)
-            details = ((DETAILS_KEY, status.SerializeToString()),)
-            await context.abort(GRPC_CODES[error.code], error.message, details)
-        return pb.GetProductResponse(sku=request.sku, name="a", price=1)
-
-    async def ListSkus(self, request: pb.ListSkusRequest, context: Context) -> pb.ListSkusResponse:
-        self.calls.append(asyncio.get_running_loop().time())
-        return pb.ListSkusResponse()
 
 
 class AtOnce:
@@ -90,19 +57,6 @@ async def stub_to(
         yield stub
 
 
-@asynccontextmanager
-async def serving(products: Products, port: int = 0) -> AsyncIterator[tuple[int, grpc.aio.Server]]:
-    """The port and the server of a catalogue."""
-    server = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
-    add_ProductServiceServicer_to_server(products, server)
-    port = server.add_insecure_port(f"127.0.0.1:{port}")
-    await server.start()
-    try:
-        yield port, server
-    finally:
-        await server.stop(0)
-
-
 @contextmanager
 def serving_call(seconds: float, token: str | None = None) -> Iterator[Call]:
     """While a call is being served that has so many seconds left."""
@@ -119,8 +73,9 @@ async def test_with_a_call_go_the_rest_of_the_deadline_the_token_the_request_id_
         with serving_call(0.3, token="user's") as call:
             await stub.GetProduct(REQUEST)
 
-    assert products.remaining is not None
-    assert 0 < products.remaining <= 0.3
+    [remaining] = products.remaining
+    assert remaining is not None
+    assert 0 < remaining <= 0.3
     assert products.metadata["authorization"] == "Bearer user's"
     assert products.metadata["x-request-id"] == "r1"
     assert products.metadata["traceparent"] == call.traceparent
@@ -131,8 +86,9 @@ async def test_outside_of_a_call_the_deadline_is_the_contracts_and_the_token_our
     async with stub_to(products) as stub:
         await stub.GetProduct(REQUEST)
 
-    assert products.remaining is not None
-    assert 4 < products.remaining <= 5
+    [remaining] = products.remaining
+    assert remaining is not None
+    assert 4 < remaining <= 5
     assert products.metadata["authorization"] == "Bearer own"
 
 
@@ -323,8 +279,9 @@ async def test_the_wait_for_a_turn_is_part_of_the_deadline() -> None:
     async with stub_to(products, lambda _: Slow()) as stub:
         with serving_call(1):
             await stub.GetProduct(REQUEST)
-    assert products.remaining is not None
-    assert products.remaining <= 0.8
+    [remaining] = products.remaining
+    assert remaining is not None
+    assert remaining <= 0.8
 
 
 def test_pauses_double_up_to_the_longest_and_are_random() -> None:
