@@ -23,6 +23,7 @@ from google.protobuf.descriptor import (
 )
 from google.protobuf.descriptor_pool import DescriptorPool
 from google.protobuf.message_factory import GetMessageClass
+from google.protobuf.unknown_fields import UnknownFieldSet
 
 Commented = Descriptor | FieldDescriptor | EnumDescriptor | MethodDescriptor | ServiceDescriptor
 _Element = Commented | OneofDescriptor
@@ -94,6 +95,10 @@ class Contract:
             raise ContractError(f"{method.full_name}: no option (chassis.v1.method)")
         return policy
 
+    def unknown_options(self, method: MethodDescriptor) -> list[str]:
+        """The fields and the values of enums, by number, that an RPC's options have and no file defines."""
+        return list(_unknown(self._options(method)))
+
     def event(self, message: Descriptor) -> Any:
         """The chassis.v1.EventPolicy of a message; None: it is no event."""
         return self._option(message, "chassis.v1.event")
@@ -107,8 +112,9 @@ class Contract:
         }
 
     def enum_name(self, full_name: str, number: int, prefix: str) -> str:
-        """The name of an enum's value, without the prefix."""
-        return self._pool.FindEnumTypeByName(full_name).values_by_number[number].name.removeprefix(prefix)
+        """The name of an enum's value, without the prefix; its number if it has no name."""
+        value = self._pool.FindEnumTypeByName(full_name).values_by_number.get(number)
+        return value.name.removeprefix(prefix) if value is not None else str(number)
 
     def fields_required(self, message: Descriptor) -> set[str]:
         """The names of the fields that a message must set: those that break a rule in an empty one."""
@@ -129,10 +135,15 @@ class Contract:
             extension = self._pool.FindExtensionByName(name)
         except KeyError:
             return None
-        assert extension.containing_type
-        options: Any = GetMessageClass(extension.containing_type)()
-        options.MergeFromString(element.GetOptions().SerializeToString())
+        options = self._options(element)
         return options.Extensions[extension] if options.HasExtension(extension) else None
+
+    def _options(self, element: Any) -> Any:
+        """The options of an element, with the extensions of the contract."""
+        read = element.GetOptions()
+        options: Any = GetMessageClass(self._pool.FindMessageTypeByName(read.DESCRIPTOR.full_name))()
+        options.MergeFromString(read.SerializeToString())
+        return options
 
 
 def oneofs(message: Descriptor) -> list[OneofDescriptor]:
@@ -141,6 +152,16 @@ def oneofs(message: Descriptor) -> list[OneofDescriptor]:
     message.CopyToProto(proto)
     synthetic = {field.oneof_index for field in proto.field if field.proto3_optional}
     return [oneof for oneof in message.oneofs if oneof.index not in synthetic]
+
+
+def idempotency_level(method: MethodDescriptor) -> str:
+    """NO_SIDE_EFFECTS or IDEMPOTENT; IDEMPOTENCY_UNKNOWN where the RPC does not say."""
+    return descriptor_pb2.MethodOptions.IdempotencyLevel.Name(method.GetOptions().idempotency_level)
+
+
+def is_safe_to_repeat(method: MethodDescriptor) -> bool:
+    """Whether its level says that a call may be repeated, without a key."""
+    return idempotency_level(method) != "IDEMPOTENCY_UNKNOWN"
 
 
 def is_map(field: FieldDescriptor) -> bool:
@@ -160,6 +181,19 @@ def rules_set(rules: Any) -> list[tuple[FieldDescriptor, Any]]:
 def proto_json(message: Any) -> Any:
     """A message in proto JSON."""
     return json_format.MessageToDict(message)
+
+
+def _unknown(message: Any, path: str = "") -> Iterator[str]:
+    """The fields and values of a message, and of those inside of it, that have no name."""
+    unknown: Any = UnknownFieldSet(message)
+    yield from (f"{path}{field.field_number}" for field in unknown)
+    for field, value in message.ListFields():
+        name = f"{path}({field.full_name})" if field.is_extension else f"{path}{field.name}"
+        for each in value if field.is_repeated else [value]:
+            if field.message_type is not None:
+                yield from _unknown(each, f"{name}.")
+            elif field.enum_type is not None and each not in field.enum_type.values_by_number:
+                yield f"{name} = {each}"
 
 
 def _comments(file: descriptor_pb2.FileDescriptorProto) -> Iterator[tuple[str, str]]:

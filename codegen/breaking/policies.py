@@ -6,7 +6,7 @@ from typing import Any
 from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
 
 from codegen.breaking.findings import Finding, finding
-from codegen.descriptors import Contract
+from codegen.descriptors import Contract, is_safe_to_repeat
 from codegen.openapi.bindings import bindings
 
 # Whom an access admits besides those that it names.
@@ -54,6 +54,9 @@ class _Comparison:
         yield from self._errors(before, after)
         yield from self._access(before, after)
         yield from _deadlines(before.deadline, after.deadline)
+        key = _idempotency_key(before)
+        if key not in {"", _idempotency_key(after)} and not is_safe_to_repeat(new):
+            yield f"no longer safe to repeat with the same {key}"
 
     def _errors(self, old: Any, new: Any) -> Iterator[str]:
         names = self._old.codes()
@@ -69,6 +72,11 @@ class _Comparison:
         )
         if before not in {after, *_ADMITS.get(after, ())}:
             yield f"access restricted: {before} → {after}"
+
+
+def _idempotency_key(policy: Any) -> str:
+    """The key of an RPC; empty if there is none. A contract may be older than this option."""
+    return getattr(policy, "idempotency_key", "")
 
 
 def _routes(contract: Contract) -> dict[str, list[str]]:

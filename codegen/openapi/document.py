@@ -13,6 +13,7 @@ from codegen.openapi.bindings import Binding, bindings
 from codegen.openapi.kinds import Place, Schema
 from codegen.openapi.links import links
 from codegen.openapi.schemas import Schemas, described, is_component
+from codegen.policy import shown
 
 _UNAUTHENTICATED = 16  # chassis.v1.Code
 _INFO = {
@@ -58,8 +59,7 @@ class _Operations:
     def operation(self, binding: Binding) -> Schema:
         policy = self._contract.policy(binding.method)
         summary, rest = _summary(self._contract.comment(binding.method))
-        deadline = policy.deadline
-        text = "\n\n".join(part for part in (rest, _deadline_text(deadline)) if part)
+        text = "\n\n".join(part for part in (rest, shown.sentences(self._contract, binding.method)) if part)
         over_parameters = () if binding.has_body else self._schemas.rules_over_parameters(binding.request)
         parts = {
             "tags": [binding.method.containing_service.name],
@@ -73,8 +73,7 @@ class _Operations:
                 **errors.responses(self._contract, binding, self.responses),
             },
             "security": _security(self._access(policy), policy),
-            "x-access": self._access(policy).lower(),
-            "x-deadline": {name: getattr(deadline, name).ToJsonString() for name in ("default", "max")},
+            **shown.extensions(self._contract, binding.method),
         }
         return {name: part for name, part in parts.items() if part}
 
@@ -134,11 +133,6 @@ def _summary(comment: str) -> tuple[str, str]:
     """The first sentence, and the rest."""
     first = re.match(r"(.+?)(?:\.(?=\s|$)|$)\s*", comment, re.MULTILINE)
     return (first[1], comment[first.end() :]) if first else ("", comment)
-
-
-def _deadline_text(deadline: Any) -> str:
-    default, longest = (each.ToTimedelta().total_seconds() for each in (deadline.default, deadline.max))
-    return f"Takes {default:g} s at most, unless the call asks for less, or for more up to {longest:g} s."
 
 
 def _security(access: str, policy: Any) -> list[Schema]:

@@ -19,6 +19,15 @@ _BAD_REQUEST: Schema = {
     "@type": f"{_TYPES}BadRequest",
     "fieldViolations": [{"field": "sku", "description": "must be greater than 0", "reason": "uint32.gt"}],
 }
+_RETRY_INFO: Schema = {"@type": f"{_TYPES}RetryInfo", "retryDelay": "0.500s"}
+_RETRY_AFTER: Schema = {
+    "description": "In how many seconds to try again: the `retryDelay` of a google.rpc.RetryInfo in `details`, rounded "
+    "up. Without one there is no such header.",
+    "schema": {"type": "integer", "minimum": 0},
+}
+
+# The reasons of the errors that any RPC may end with are the names of their codes, but for these.
+_COMMON_REASONS = {_RESOURCE_EXHAUSTED: "OVERLOADED"}
 
 
 @dataclass(frozen=True)
@@ -29,14 +38,14 @@ class _Cause:
     code: int
     text: str
     label: str = ""
-    detail: Schema | None = None
+    details: tuple[Schema, ...] = ()
     reason: str = ""
     """Only an error that the RPC lists has one."""
 
     @property
     def example(self) -> Schema:
         """What it looks like."""
-        return {"code": self.code, "message": self.text, "details": [self.detail] if self.detail else []}
+        return {"code": self.code, "message": self.text, "details": list(self.details)}
 
 
 def responses(contract: Contract, binding: Binding, shared: dict[str, Schema]) -> dict[str, Schema]:
@@ -61,17 +70,23 @@ def _causes(contract: Contract, binding: Binding) -> Iterator[_Cause]:
         if error.code not in codes or not error.reason:
             raise ContractError(f"{binding.method.full_name}: an error without a code or a reason")
         status = codes[error.code][1].http_status
-        yield _Cause(status, error.code, error.description, error.reason, _error_info(error.reason), error.reason)
+        yield _Cause(status, error.code, error.description, error.reason, (_error_info(error.reason),), error.reason)
     for number, (name, code) in codes.items():
         if code.common:
-            detail = _BAD_REQUEST if number == _INVALID_ARGUMENT else _error_info(name)
-            yield _Cause(code.http_status, number, code.common, name, detail)
+            label = _COMMON_REASONS.get(number, name)
+            yield _Cause(code.http_status, number, code.common, label, _common_details(number, label))
     yield _Cause(401, _UNAUTHENTICATED, "The header `Authorization` has a character that is not printable.")
     yield _Cause(431, _RESOURCE_EXHAUSTED, "The headers are longer than the gateway takes.")
     if binding.has_body:
         yield _Cause(408, _DEADLINE_EXCEEDED, "The body did not come in time.")
         yield _Cause(413, _RESOURCE_EXHAUSTED, "The body is longer than the gateway takes.")
         yield _Cause(415, _INVALID_ARGUMENT, "The body is not said to be `application/json`.")
+
+
+def _common_details(code: int, reason: str) -> tuple[Schema, ...]:
+    if code == _INVALID_ARGUMENT:
+        return (_BAD_REQUEST,)
+    return (_error_info(reason), _RETRY_INFO) if code == _RESOURCE_EXHAUSTED else (_error_info(reason),)
 
 
 def _error_info(reason: str) -> Schema:
@@ -85,8 +100,10 @@ def _response(causes: list[_Cause]) -> Schema:
     if all(reasons):
         # Only an ErrorInfo has a reason of its own.
         schema["properties"] = {"details": {"items": {"properties": {"reason": {"enum": reasons}}}}}
+    is_retry_told = any(_RETRY_INFO in cause.details for cause in causes)
     return {
         "description": texts[0] if len(texts) == 1 else "\n".join(f"- {text}" for text in texts),
+        **({"headers": {"Retry-After": _RETRY_AFTER}} if is_retry_told else {}),
         "content": {"application/json": {"schema": schema, **_examples(causes)}},
     }
 

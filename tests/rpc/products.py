@@ -7,15 +7,16 @@ from dataclasses import dataclass, field
 
 import grpc
 from marketplace.product.v1 import product_pb2 as pb
-from marketplace.product.v1.product_pb2_grpc import ProductServiceServicer, add_ProductServiceServicer_to_server
+from marketplace.product.v1.product_pb2_grpc import add_ProductServiceServicer_to_server
 
 from services.chassis.errors import AppError
 from services.chassis.server import Context
 from services.chassis.status import DETAILS_KEY, GRPC_CODES, of_error
+from services.product.servicer import ProductServicer
 
 
 @dataclass
-class Products(ProductServiceServicer):
+class Products(ProductServicer):
     """A catalogue that fails as it is told."""
 
     failures: list[AppError] = field(default_factory=list)

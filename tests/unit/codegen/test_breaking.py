@@ -355,12 +355,14 @@ def test_a_rule_that_is_not_known_is_an_error_that_names_it(tmp_path: Path) -> N
 # RPCs
 
 _ERROR = 'errors: {code: CODE_NOT_FOUND reason: "GONE" description: "It is gone."}'
+_KEY = 'idempotency_key: "key"'
+_OTHER_KEY = 'idempotency_key: "other"'
 _HTTP = "option (google.api.http) = {get: '/a'};"
 
 
 def _rpc(policy: str = _POLICY, http: str = "", name: str = "Do") -> str:
     method = f"rpc {name}(In) returns (Out) {{ {http} option (chassis.v1.method) = {{{policy}}}; }}"
-    return f"service S {{ {method} }} message In {{ uint32 n = 1; }} message Out {{}}"
+    return f"service S {{ {method} }} message In {{ uint32 n = 1; string key = 2; string other = 3; }} message Out {{}}"
 
 
 @pytest.mark.parametrize(
@@ -396,6 +398,12 @@ def _rpc(policy: str = _POLICY, http: str = "", name: str = "Do") -> str:
             _rpc(_POLICY.replace("TOKEN", "OWN_USER")),
             "access restricted: OWNER → OWN_USER",
         ),
+        (_rpc(f"{_POLICY} {_KEY}"), _rpc(), "no longer safe to repeat with the same key"),
+        (
+            _rpc(f"{_POLICY} {_KEY}"),
+            _rpc(f"{_POLICY} {_OTHER_KEY}"),
+            "no longer safe to repeat with the same key",
+        ),
     ],
 )
 def test_an_rpc_that_promises_less_breaks_its_callers(old: str, new: str, text: str) -> None:
@@ -413,10 +421,43 @@ def test_an_rpc_that_promises_less_breaks_its_callers(old: str, new: str, text: 
         (_rpc(), _rpc(_POLICY.replace("seconds: 5", "seconds: 6").replace("seconds: 30", "seconds: 31"))),
         (_rpc(), _rpc(_POLICY.replace("TOKEN", "PUBLIC"))),
         (_rpc(_POLICY.replace("TOKEN", "OWNER")), _rpc()),
+        (_rpc(), _rpc(f"{_POLICY} {_KEY}")),
+        (_rpc(f"{_POLICY} {_KEY}"), _rpc(f"{_POLICY} {_KEY}")),
+        (_rpc(f"{_POLICY} {_KEY}"), _rpc(http="option idempotency_level = IDEMPOTENT;")),
     ],
 )
 def test_an_rpc_that_promises_more_breaks_nobody(old: str, new: str) -> None:
     assert _found(old, new) == []
+
+
+def test_a_contract_that_is_older_than_keys_has_none(tmp_path: Path) -> None:
+    target = tmp_path / "chassis/v1/options.proto"
+    target.parent.mkdir(parents=True)
+    text = (ROOT / "api/chassis/v1/options.proto").read_text()
+    assert "string idempotency_key = 6;" in text
+    target.write_text(text.replace("string idempotency_key = 6;", ""))
+
+    assert compare(contract(_rpc(), tmp_path), contract(_rpc(f"{_POLICY} {_KEY}"))) == []
+
+
+_LIMITS = """max_concurrent: 9
+    retry: {attempts: 3 codes: [CODE_UNAVAILABLE] initial_backoff: {seconds: 1} max_backoff: {seconds: 2}}
+    rate_limit: {per_second: 10 burst: 10 scope: SCOPE_PROCESS} cache: {time_to_live: {seconds: 60}}
+"""
+
+
+@pytest.mark.parametrize(
+    "new",
+    [
+        "",
+        _LIMITS.replace("max_concurrent: 9", "max_concurrent: 1"),
+        _LIMITS.replace("attempts: 3", "attempts: 2"),
+        _LIMITS.replace("per_second: 10 burst: 10 scope: SCOPE_PROCESS", "per_second: 1 burst: 1 scope: SCOPE_SHARED"),
+        _LIMITS.replace("seconds: 60", "seconds: 600"),
+    ],
+)
+def test_how_calls_are_paced_retried_and_kept_is_no_promise(new: str) -> None:
+    assert _found(_rpc(f"{_POLICY} {_LIMITS}"), _rpc(f"{_POLICY} {new}")) == []
 
 
 def test_a_service_that_is_gone_breaks_its_callers() -> None:
@@ -520,24 +561,42 @@ def test_our_contract_breaks_nobody_who_knows_the_baseline() -> None:
     assert (found.stdout, found.returncode) == ("", 0), found.stderr
 
 
-def test_make_breaking_finds_a_removed_field_and_a_tightened_rule(tmp_path: Path) -> None:
+def _baseline(folder: Path, *changes: tuple[str, str]) -> Path:
+    """A baseline in which the contract of LOMS was another one."""
     for name in ("api", "third_party"):
-        shutil.copytree(ROOT / name, tmp_path / name)
-    shutil.copy(ROOT / "buf.yaml", tmp_path)
-    loms = tmp_path / "api/marketplace/loms/v1/loms.proto"
+        shutil.copytree(ROOT / name, folder / name)
+    shutil.copy(ROOT / "buf.yaml", folder)
+    loms = folder / "api/marketplace/loms/v1/loms.proto"
     text = loms.read_text()
-    assert "lte: 65535" in text
-    field = "// How many were asked for.\n  uint32 asked = 15;"
-    changed = text.replace("lte: 65535", "lte: 70000")
-    loms.write_text(changed.replace("message StocksInfoResponse {", f"message StocksInfoResponse {{\n  {field}"))
-    baseline = tmp_path / "baseline.binpb.gz"
-    _buf("build", "api", "--exclude-source-info", "-o", str(baseline), cwd=tmp_path)
+    for said, instead in changes:
+        assert said in text
+        text = text.replace(said, instead)
+    loms.write_text(text)
+    baseline = folder / "baseline.binpb.gz"
+    _buf("build", "api", "--exclude-source-info", "-o", str(baseline), cwd=folder)
+    return baseline
 
-    found = _make_breaking(baseline)
+
+def test_make_breaking_finds_a_removed_field_and_a_tightened_rule(tmp_path: Path) -> None:
+    message = "message StocksInfoResponse {"
+    field = f"{message}\n  // How many were asked for.\n  uint32 asked = 15;"
+    found = _make_breaking(_baseline(tmp_path, ("lte: 65535", "lte: 70000"), (message, field)))
+
     assert found.returncode != 0
     assert 'Previously present field "15" with name "asked" on message "StocksInfoResponse" was deleted' in found.stdout
     tightened = "marketplace.loms.v1.OrderItem.count: request rule tightened: lte 70000 → lte 65535"
     assert f"api/marketplace/loms/v1/loms.proto: {tightened}\n" in found.stdout
+
+
+def test_make_breaking_finds_an_idempotency_level_that_is_taken_away(tmp_path: Path) -> None:
+    """`buf breaking` does, as it does for any other change of it."""
+    rpc = "rpc OrderCreate(OrderCreateRequest) returns (OrderCreateResponse) {"
+    level = f"{rpc}\n    option idempotency_level = IDEMPOTENT;"
+    found = _make_breaking(_baseline(tmp_path, (rpc, level), ('idempotency_key: "request_id"', "")))
+
+    assert found.returncode != 0
+    changed = 'changed option "idempotency_level" from "IDEMPOTENT" to "IDEMPOTENCY_UNKNOWN"'
+    assert f'RPC "OrderCreate" on service "LomsService" {changed}' in found.stdout
 
 
 def test_the_baseline_is_the_same_whenever_it_is_made(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from functools import cache
 from typing import Any
 
 import pytest
+from google.protobuf import descriptor_pool, json_format
 from google.protobuf.compiler import plugin_pb2
 from openapi_schema_validator import OAS31Validator
 from openapi_spec_validator import OpenAPIV31SpecValidator
@@ -16,6 +17,8 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 from codegen.descriptors import Contract, ContractError
 from codegen.openapi.__main__ import generate
 from codegen.openapi.document import document
+from services.chassis.errors import OverloadedError
+from services.chassis.status import of_error
 from tests.unit.codegen.compiled import ROOT, compiled, contract, request
 
 _POLICY = "access: ACCESS_PUBLIC deadline: {default: {seconds: 5} max: {seconds: 30}}"
@@ -142,7 +145,7 @@ def test_errors_are_grouped_by_status_with_the_reasons_of_the_rpc() -> None:
         errors: {code: CODE_FAILED_PRECONDITION reason: "A" description: "First."}
     """
     operation = _service(_rpc("Do", 'get: "/a"', _POLICY + errors), more=_MESSAGES)["paths"]["/a"]["get"]
-    assert list(operation["responses"]) == ["200", "400", "401", "412", "431", "500", "503", "504"]
+    assert list(operation["responses"]) == ["200", "400", "401", "412", "429", "431", "500", "503", "504"]
     response = operation["responses"]["412"]
     assert response["description"] == "- `B`: Second.\n- `A`: First."
     schema = response["content"]["application/json"]["schema"]
@@ -193,6 +196,101 @@ def test_the_first_sentence_of_a_comment_is_the_summary() -> None:
     assert operation["description"].startswith("Or nothing.\n\nMore.\n\nTakes 5 s at most")
     assert operation["x-deadline"] == {"default": "5s", "max": "30s"}
     assert operation["x-access"] == "public"
+
+
+def _do(policy: str, option: str = "", messages: str = _MESSAGES) -> Any:
+    """The operation of an RPC with this policy."""
+    rpc = _rpc("Do", 'get: "/a"', policy).replace("option (google", f"{option} option (google")
+    return _service(rpc, more=messages)["paths"]["/a"]["get"]
+
+
+_KEYED = "message M { optional string request_id = 1 [(buf.validate.field).string.uuid = true]; } message N {}"
+_IDEMPOTENT = "option idempotency_level = IDEMPOTENT;"
+_NO_SIDE_EFFECTS = "option idempotency_level = NO_SIDE_EFFECTS;"
+
+
+def test_what_a_policy_says_is_in_extensions() -> None:
+    policy = f"""{_POLICY} max_concurrent: 7
+        retry: {{
+          attempts: 3 codes: [CODE_UNAVAILABLE, CODE_RESOURCE_EXHAUSTED]
+          initial_backoff: {{nanos: 50000000}} max_backoff: {{seconds: 1}}
+        }}
+        rate_limit: {{per_second: 10 burst: 5 scope: SCOPE_SHARED}}
+        cache: {{time_to_live: {{seconds: 60}} stale_time: {{seconds: 600}}}}
+    """
+    operation = _do(policy, _NO_SIDE_EFFECTS)
+
+    assert {name: part for name, part in operation.items() if name.startswith("x-")} == {
+        "x-access": "public",
+        "x-deadline": {"default": "5s", "max": "30s"},
+        "x-idempotency": {"level": "no_side_effects"},
+        "x-retry": {
+            "attempts": 3,
+            "codes": ["unavailable", "resource_exhausted"],
+            "initialBackoff": "0.050s",
+            "maxBackoff": "1s",
+        },
+        "x-rate-limit": {"perSecond": 10, "burst": 5, "scope": "shared"},
+        "x-cache": {"timeToLive": "60s", "staleTime": "600s"},
+        "x-concurrency": 7,
+    }
+
+
+def test_what_a_policy_does_not_say_has_no_extension() -> None:
+    assert {name for name in _do(_POLICY) if name.startswith("x-")} == {"x-access", "x-deadline"}
+
+
+def test_whoever_calls_reads_how_a_call_may_be_repeated() -> None:
+    keyed = _do(f'{_POLICY} idempotency_key: "request_id"', messages=_KEYED)
+    idempotent, without_effects, unsafe = _do(_POLICY, _IDEMPOTENT), _do(_POLICY, _NO_SIDE_EFFECTS), _do(_POLICY)
+
+    assert keyed["x-idempotency"] == {"key": "requestId"}
+    assert "May be repeated with the same `requestId`: " in keyed["description"]
+    assert idempotent["x-idempotency"] == {"level": "idempotent"}
+    assert "May be repeated: a second call changes nothing more." in idempotent["description"]
+    assert all("repeated" not in each["description"] for each in (without_effects, unsafe))
+
+
+def test_whoever_calls_reads_how_many_calls_run_at_once() -> None:
+    assert "At most 7 of these calls run on a server at once" in _do(f"{_POLICY} max_concurrent: 7")["description"]
+    assert "at once" not in _do(_POLICY)["description"]
+
+
+def test_a_key_that_the_request_does_not_have_is_an_error_of_the_contract() -> None:
+    with pytest.raises(ContractError, match=r"test\.v1\.S\.Do: the request has no field request_id"):
+        _do(f'{_POLICY} idempotency_key: "request_id"')
+
+
+_RATE_LIMIT = 'errors: {code: CODE_RESOURCE_EXHAUSTED reason: "RATE_LIMIT" description: "Too fast."}'
+
+
+def test_an_overload_is_shown_as_the_services_tell_it() -> None:
+    found = _service(_rpc("Do", 'get: "/a"'), more=_MESSAGES)
+    sent = json_format.MessageToDict(of_error(OverloadedError("m", 0.5)), descriptor_pool=descriptor_pool.Default())
+
+    assert _operations(found)["Do"]["responses"]["429"] == {"$ref": "#/components/responses/Error429"}
+    example = found["components"]["responses"]["Error429"]["content"]["application/json"]["example"]
+    assert [{"metadata": {}, **detail} for detail in sent["details"] if "reason" in detail] == example["details"][:1]
+    assert [detail for detail in sent["details"] if "retryDelay" in detail] == example["details"][1:]
+
+
+def test_a_429_may_say_when_to_try_again() -> None:
+    found = _service(_rpc("Do", 'get: "/a"'), more=_MESSAGES)["components"]["responses"]
+
+    header = found["Error429"]["headers"]["Retry-After"]
+    assert header["schema"] == {"type": "integer", "minimum": 0}
+    assert "required" not in header
+    assert [name for name, response in found.items() if "headers" in response] == ["Error429"]
+
+
+def test_a_rate_limit_of_the_rpc_is_shown_beside_the_overload() -> None:
+    response = _do(f"{_POLICY} {_RATE_LIMIT}")["responses"]["429"]
+
+    content = response["content"]["application/json"]
+    assert list(content["examples"]) == ["RATE_LIMIT", "OVERLOADED"]
+    assert response["description"].startswith("- `RATE_LIMIT`: Too fast.\n- `OVERLOADED`: ")
+    assert "Retry-After" in response["headers"]
+    assert content["schema"] == {"$ref": "#/components/schemas/google.rpc.Status"}, "any reason"
 
 
 def test_an_rpc_without_http_is_not_in_the_document() -> None:
@@ -306,10 +404,10 @@ def test_a_link_fills_what_the_operation_needs_wherever_it_is() -> None:
     ("operation", "statuses"),
     [
         ("ItemAdd", "200 400 401 408 412 413 415 429 431 500 503 504"),
-        ("ItemDelete", "204 400 401 431 500 503 504"),
-        ("OrderInfo", "200 400 401 404 431 500 503 504"),
-        ("OrderCreate", "200 400 401 408 409 412 413 415 431 500 503 504"),
-        ("Checkout_2", "200 400 401 404 409 412 431 500 503 504"),
+        ("ItemDelete", "204 400 401 429 431 500 503 504"),
+        ("OrderInfo", "200 400 401 404 429 431 500 503 504"),
+        ("OrderCreate", "200 400 401 408 409 412 413 415 429 431 500 503 504"),
+        ("Checkout_2", "200 400 401 404 409 412 429 431 500 503 504"),
     ],
 )
 def test_our_operations_have_these_statuses(operation: str, statuses: str) -> None:
