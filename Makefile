@@ -75,6 +75,10 @@ breaking: setup/python ## Fail if a change of api/ breaks a user of the baseline
 	$(BIN)/buf build api --exclude-source-info -o - | $(PY) -m codegen.breaking $(BASELINE) /dev/stdin || found=1; \
 	exit $$found
 
+.PHONY: policy
+policy: setup/python ## Show who may call each RPC, for how long, how often and how it may fail
+	@$(BIN)/buf build api --exclude-source-info -o - | $(PY) -m codegen.policy /dev/stdin
+
 .PHONY: baseline
 baseline: setup/python ## Make api/ as it is now the baseline of `make breaking`
 	$(BIN)/buf build api --exclude-source-info -o $(BASELINE)
@@ -120,6 +124,7 @@ lint: setup/generate bin/gateway ## Check style, complexity, layers and the cont
 	$(PY) -m codegen.sessions
 	$(PY) -m tests.sql.vet
 	$(BIN)/buf lint
+	$(BIN)/buf build api --exclude-source-info -o - | $(PY) -m codegen.policy --check /dev/stdin
 	$(BIN)/buf format --diff --exit-code api
 	$(GO) vet ./services/... ./bench/...
 	bin/gateway --check
@@ -177,12 +182,18 @@ screenshots: setup ## Make the pictures of the README (needs Chromium)
 setup: setup/run setup/generate ## Install everything that running, generating and testing need
 
 SUDO := $(if $(filter-out 0,$(shell id -u)),sudo)
+# Installs a server with apt, from the package that has the name of its program.
+define apt-installed
+	@PATH="$$PATH:/usr/sbin" command -v $(1) >/dev/null || { \
+		printf '\033[1m==>\033[0m %s\n' $(1); \
+		$(SUDO) apt-get install --quiet --yes --no-install-recommends $(1) \
+			|| { $(SUDO) apt-get update --quiet && $(SUDO) apt-get install --quiet --yes --no-install-recommends $(1); }; }
+endef
+
 .PHONY: setup-stack
-setup-stack: third_party/kafka/installed ## Install the servers that the full tests need: PgBouncer with apt, Kafka with Maven
-	@command -v pgbouncer >/dev/null || test -x /usr/sbin/pgbouncer || { \
-		printf '\033[1m==>\033[0m PgBouncer\n'; \
-		$(SUDO) apt-get install --quiet --yes --no-install-recommends pgbouncer \
-			|| { $(SUDO) apt-get update --quiet && $(SUDO) apt-get install --quiet --yes --no-install-recommends pgbouncer; }; }
+setup-stack: third_party/kafka/installed ## Install the servers that the full tests need: PgBouncer and Redis with apt, Kafka with Maven
+	$(call apt-installed,pgbouncer)
+	$(call apt-installed,redis-server)
 
 .PHONY: setup/python setup/run setup/generate
 setup/python: .venv/installed third_party/installed

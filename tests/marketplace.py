@@ -20,6 +20,8 @@ ROOT = Path(__file__).parent.parent
 GATEWAY = ROOT / "bin" / "gateway"
 START_SECONDS = 20
 STOP_SECONDS = 3
+UNLIMITED = 1_000_000
+"""A rate that no test reaches."""
 
 
 def free_ports(count: int) -> list[int]:
@@ -45,7 +47,7 @@ def _is_free(port: int) -> bool:
 
 
 def environment_on_free_ports() -> dict[str, str]:
-    """Settings that give every part of the marketplace a free port."""
+    """Settings that give every part of the marketplace a free port, and have nobody wait for a turn."""
     services = ("CART", "LOMS", "PRODUCT", "NOTIFIER")
     ports = iter(free_ports(2 * len(services) + 2))
     settings = {}
@@ -55,6 +57,7 @@ def environment_on_free_ports() -> dict[str, str]:
         settings[f"GATEWAY_{service}_ADDRESS"] = settings[f"{service}_LISTEN"]
     settings["CART_LOMS_ADDRESS"] = settings["LOMS_LISTEN"]
     settings["CART_PRODUCT_ADDRESS"] = settings["PRODUCT_LISTEN"]
+    settings["CART_PRODUCT_RATE_LIMIT"] = str(UNLIMITED)
     settings["GATEWAY_LISTEN"] = f"127.0.0.1:{next(ports)}"
     settings["GATEWAY_SIDE_LISTEN"] = f"127.0.0.1:{next(ports)}"
     return settings

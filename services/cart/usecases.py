@@ -1,5 +1,6 @@
 """What the cart decides: what may go into it, what it costs, how it becomes an order."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import Enum, auto
@@ -8,12 +9,9 @@ from uuid import UUID, uuid5
 
 from services.chassis.clock import Clock
 from services.chassis.errors import FailedPreconditionError, NotFoundError
-from services.chassis.worker_pool import in_parallel
 
 MAX_COUNT = 65535
 MAX_LINES = 100
-PRODUCTS_AT_ONCE = 5
-"""How many products one list asks for at a time."""
 FORGET_BATCH = 1000
 REQUEST_ID_LIFE = timedelta(hours=24)
 
@@ -109,6 +107,10 @@ class Products(Protocol):
         """Raises ProductUnknownError."""
         ...
 
+    async def products(self, skus: Sequence[int]) -> list[Product]:
+        """The products of these skus, in their order. Raises ProductUnknownError."""
+        ...
+
 
 class Loms(Protocol):
     """Orders and stock."""
@@ -195,7 +197,7 @@ class Carts:
     async def priced(self, user_id: int) -> PricedCart:
         """The cart with its prices. Raises CartEmptyError, ProductUnknownError."""
         cart = await self._filled(user_id)
-        products = await in_parallel(PRODUCTS_AT_ONCE, self._products.product, [item.sku for item in cart.items])
+        products = await self._products.products([item.sku for item in cart.items])
         lines = tuple(Line(item, product) for item, product in zip(cart.items, products, strict=True))
         return PricedCart(lines, sum(line.product.price * line.item.count for line in lines))
 

@@ -15,6 +15,7 @@ from services.loms.__main__ import loms
 from services.notifier.__main__ import notifier
 from services.product.__main__ import product
 from tests.clock import FakeClock
+from tests.marketplace import UNLIMITED
 from tests.settings import FREE, CartSettings, LomsSettings, NotifierSettings, ProductSettings
 
 
@@ -71,6 +72,7 @@ async def cart_stub(loms_port: int, product_port: int) -> AsyncIterator[CartServ
         side_listen=FREE,
         loms_address=f"127.0.0.1:{loms_port}",
         product_address=f"127.0.0.1:{product_port}",
+        product_rate_limit=UNLIMITED,
     )
     async with cart(settings) as port, grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
         yield CartServiceStub(channel)

@@ -25,6 +25,7 @@ from services.loms.servicer import LomsServicer
 from services.loms.usecases import Orders, OutOfStockError, Stocks
 from services.product.servicer import ProductServicer
 from services.product.usecases import Catalogue, Throttle
+from tests.marketplace import UNLIMITED
 from tests.rpc.expect import broken_rules_of, reason_of
 from tests.settings import FREE, AnySettings, CartSettings
 
@@ -220,6 +221,7 @@ async def cart_before(loms: FakeLoms, product: FakeProduct) -> AsyncIterator[Car
                 side_listen=FREE,
                 loms_address=f"127.0.0.1:{loms_port}",
                 product_address=f"127.0.0.1:{product_port}",
+                product_rate_limit=UNLIMITED,
             )
         ) as port,
         grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel,
@@ -243,9 +245,9 @@ async def test_what_is_left_of_the_deadline_reaches_the_catalogue() -> None:
     loop = asyncio.get_running_loop()
     limits = []
     async with cart_before(FakeLoms(), product) as stub:
-        for timeout in (2, None, 3600):
+        for sku, timeout in enumerate((2, None, 3600), 1):
             started = loop.time()
-            await stub.ItemAdd(pb.ItemAddRequest(user_id=USER, sku=1, count=1), timeout=timeout)
+            await stub.ItemAdd(pb.ItemAddRequest(user_id=USER, sku=sku, count=1), timeout=timeout)
             limits.append(product.deadlines[-1] - started)
 
     # gRPC rounds a timeout up, by up to two percent, when it writes it into the header.

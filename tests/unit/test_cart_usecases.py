@@ -1,6 +1,7 @@
 """What the cart decides, whatever the storage and the services behind it are."""
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from uuid import UUID, uuid4
 
@@ -30,26 +31,19 @@ USER = 7
 
 @dataclass
 class FakeProducts:
-    """A catalogue that has every sku below 1000; the price is the sku."""
+    """A catalogue that has every sku below 1000; the price is the sku, if not all have the same."""
 
-    failing: dict[int, Exception] = field(default_factory=dict)
-    cancelled: int = 0
-
-    asked: list[int] = field(default_factory=list)
+    price: int | None = None
+    lists: list[list[int]] = field(default_factory=list)
 
     async def product(self, sku: int) -> Product:
-        self.asked.append(sku)
-        if sku in self.failing:
-            raise self.failing[sku]
-        if self.failing:
-            try:
-                await asyncio.sleep(30)
-            except asyncio.CancelledError:
-                self.cancelled += 1
-                raise
         if sku >= 1000:
             raise ProductUnknownError(sku)
-        return Product(f"product {sku}", sku)
+        return Product(f"product {sku}", self.price or sku)
+
+    async def products(self, skus: Sequence[int]) -> list[Product]:
+        self.lists.append(list(skus))
+        return [await self.product(sku) for sku in skus]
 
 
 @dataclass
@@ -139,30 +133,27 @@ async def test_the_list_has_names_prices_and_the_total_in_sku_order(carts: Carts
     )
 
 
-async def test_the_total_does_not_overflow(storage: MemoryStorage, loms: FakeLoms) -> None:
-    class Dear(FakeProducts):
-        async def product(self, sku: int) -> Product:
-            return Product("dear", 2**32 - 1)
-
-    carts = Carts(storage, Dear(), loms, FakeClock())
+async def test_the_total_does_not_overflow(carts: Carts, products: FakeProducts) -> None:
+    products.price = 2**32 - 1
     for sku in range(1, MAX_LINES + 1):
         await carts.add(USER, Item(sku, MAX_COUNT))
 
     assert (await carts.priced(USER)).total_price == MAX_LINES * MAX_COUNT * (2**32 - 1)
 
 
-async def test_the_first_error_of_a_list_is_the_one_raised_and_ends_the_other_requests(
-    carts: Carts, products: FakeProducts
-) -> None:
-    for sku in range(1, 10):
+async def test_a_list_asks_for_its_products_all_at_once(carts: Carts, products: FakeProducts) -> None:
+    for sku in (3, 1, 2):
         await carts.add(USER, Item(sku, 1))
-    products.asked.clear()
-    products.failing = {5: UnavailableError("product cannot be reached")}
+    await carts.priced(USER)
 
-    with pytest.raises(UnavailableError):
+    assert products.lists == [[1, 2, 3]]
+
+
+async def test_a_product_that_has_left_the_catalogue_ends_a_list(carts: Carts, storage: MemoryStorage) -> None:
+    await storage.add(USER, Item(1000, 1), MAX_COUNT, MAX_LINES)
+
+    with pytest.raises(ProductUnknownError):
         await carts.priced(USER)
-    assert products.asked == [1, 2, 3, 4, 5]
-    assert products.cancelled == 4
 
 
 async def test_a_deleted_line_and_a_cleared_cart_are_gone(carts: Carts) -> None:

@@ -166,8 +166,22 @@ async def test_a_question_for_which_nobody_waits_any_more_ends_and_the_next_is_a
 
         assert given is not None
         assert given.price == 2
-        assert catalogue.running == 0
+        assert catalogue.most == 1
         assert asyncio.get_running_loop().time() == pytest.approx(1.5)
+
+
+@pytest.mark.parametrize("turns", range(5))
+def test_who_comes_while_a_question_ends_is_not_cancelled_with_it(turns: int) -> None:
+    async def main() -> None:
+        async with remembering(Catalogue()) as cache:
+            gone = asyncio.create_task(answer(cache))
+            await asyncio.sleep(0.5)
+            gone.cancel()
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            assert await answer(cache) is not None
+
+    run(main())
 
 
 @in_virtual_time
@@ -294,7 +308,7 @@ def test_a_damaged_entry_and_one_of_another_name_count_as_misses(data: st.DataOb
 
 Operation = tuple[str, int, float]
 operations = st.lists(
-    st.tuples(st.sampled_from(["read", "write", "wait"]), st.integers(0, 6), st.sampled_from([1.0, 2.0, 5.0])),
+    st.tuples(st.sampled_from(["read", "write", "wait"]), st.integers(0, 4), st.sampled_from([1.0, 2.0, 5.0])),
     max_size=60,
 )
 
@@ -312,8 +326,8 @@ def test_a_local_store_keeps_what_was_used_last_until_its_time_is_over(
             if operation == "wait":
                 await asyncio.sleep(seconds)
             elif operation == "write":
-                await store.write(name, b"%d" % number, seconds)
-                kept[name] = b"%d" % number, now() + seconds
+                await store.write(name, b"%d" % number, 10 * seconds)
+                kept[name] = b"%d" % number, now() + 10 * seconds
                 kept.move_to_end(name)
                 while len(kept) > capacity:
                     kept.popitem(last=False)
@@ -323,6 +337,7 @@ def test_a_local_store_keeps_what_was_used_last_until_its_time_is_over(
                 if name in kept:
                     kept.move_to_end(name)
                 assert await store.read([name]) == ({name: kept[name][0]} if name in kept else {})
-            assert len(store._entries) <= capacity
+            assert list(store._entries) == list(kept)
+            assert len(kept) <= capacity
 
     run(main())

@@ -1,0 +1,199 @@
+"""Values spread over several Redis.
+
+    async with redis_shards(["redis://10.0.0.1:6379", "redis://10.0.0.2:6379"], log) as shards:
+        await shards.write("name", b"value", seconds=60)
+
+What each guarantee relies on:
+
+- no answer is given to another command: a caller that is cancelled leaves its command alone, and
+  a command that is given up for its time takes its connection with it;
+- a shard that does not answer costs a call ANSWER_SECONDS at most, and is then left alone for
+  RETRY_SECONDS: who comes meanwhile, or has waited for a connection, is refused at once;
+- a shard is not blamed for a process that is late itself: the time for an answer is made of
+  TICKS short waits, so that the event loop has the turns that it needs to connect and to read.
+"""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import asynccontextmanager
+from typing import Annotated, Any
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, SecretStr
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import RedisError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+
+from services.chassis.hashing import Rendezvous
+from services.chassis.log import Logger
+
+ANSWER_SECONDS = 0.016
+"""How long a shard may take to answer, the time to connect included."""
+TICKS = 8
+RETRY_SECONDS = 1.0
+"""How long a shard that has failed is left alone."""
+CONNECTIONS = 8
+"""How many commands a shard is given at once."""
+DEFAULT_PORT = 6379
+
+
+class ShardError(Exception):
+    """A shard has not answered, or did not a moment ago, or refuses the command."""
+
+
+def _checked(urls: SecretStr) -> SecretStr:
+    names = [shard_name(url) for url in split_urls(urls)]
+    if len(names) != len(set(names)):
+        raise ValueError("two of the URLs are the same database")
+    return urls
+
+
+RedisUrls = Annotated[SecretStr, AfterValidator(_checked)]
+"""`redis://[user:password@]host[:port][/database]`, separated by commas."""
+
+
+def split_urls(urls: SecretStr) -> list[str]:
+    """The URLs one by one."""
+    return urls.get_secret_value().split(",")
+
+
+def shard_name(url: str) -> str:
+    """The name of a shard: its URL without what may change while its keys stay. Raises ValueError if it is no URL."""
+    parts = urlsplit(url)
+    database = parts.path.removeprefix("/") or "0"
+    if parts.scheme != "redis" or not parts.hostname or parts.query or parts.fragment or not database.isdecimal():
+        raise ValueError("each must be redis://[user:password@]host[:port][/database]")
+    return f"{parts.hostname}:{parts.port or DEFAULT_PORT}/{database}"
+
+
+class Shard:
+    """One Redis."""
+
+    def __init__(self, url: str, log: Logger) -> None:
+        self.name = shard_name(url)
+        self._log = log
+        self._redis: Any = Redis.from_url(
+            url,
+            protocol=2,
+            driver_info=None,
+            socket_timeout=None,
+            socket_connect_timeout=None,
+            retry=Retry(NoBackoff(), 0),
+            max_connections=CONNECTIONS,
+        )
+        self._connections = asyncio.Semaphore(CONNECTIONS)
+        self._running: set[asyncio.Task[Any]] = set()
+        self._left_alone_until = 0.0
+        self._is_down = False
+
+    async def execute(self, *command: str | bytes | float) -> Any:
+        """What Redis answers to a command, which goes on when its caller is cancelled. Raises ShardError."""
+        self._check_whether_left_alone()
+        task = asyncio.create_task(self._on_a_connection(command))
+        self._running.add(task)
+        task.add_done_callback(self._ended)
+        return await asyncio.shield(task)
+
+    async def close(self) -> None:
+        """Waits for the commands whose callers are gone, and lets go of the connections."""
+        while self._running:
+            await asyncio.wait(self._running)
+        await self._redis.aclose()
+
+    async def _on_a_connection(self, command: Sequence[str | bytes | float]) -> Any:
+        async with self._connections:
+            self._check_whether_left_alone()
+            try:
+                answer = await _answered(asyncio.ensure_future(self._redis.execute_command(*command)))
+            except (RedisConnectionError, RedisTimeoutError, OSError) as error:
+                self._leave_alone(error)
+                raise ShardError(f"{self.name} does not answer") from error
+            except RedisError as error:
+                raise ShardError(f"{self.name} refuses {command[0]!s}") from error
+        self._is_back()
+        return answer
+
+    def _check_whether_left_alone(self) -> None:
+        if asyncio.get_running_loop().time() < self._left_alone_until:
+            raise ShardError(f"{self.name} is left alone")
+
+    def _leave_alone(self, error: Exception) -> None:
+        self._left_alone_until = asyncio.get_running_loop().time() + RETRY_SECONDS
+        if not self._is_down:
+            self._is_down = True
+            self._log.warning("shard is down", shard=self.name, error=type(error).__name__)
+
+    def _is_back(self) -> None:
+        if self._is_down:
+            self._is_down = False
+            self._log.info("shard is back", shard=self.name)
+
+    def _ended(self, task: "asyncio.Task[Any]") -> None:
+        self._running.discard(task)
+        if not task.cancelled():
+            task.exception()  # whoever waits for it is told; if nobody does any more, it is nobody's business
+
+
+async def _answered(command: "asyncio.Future[Any]") -> Any:
+    """What the command gives in time. Raises TimeoutError, and then redis-py has dropped the connection."""
+    for _ in range(TICKS):
+        await asyncio.wait([command], timeout=ANSWER_SECONDS / TICKS)
+        if command.done():
+            return command.result()
+    command.cancel()
+    await asyncio.wait([command])
+    if command.cancelled():
+        raise TimeoutError
+    return command.result()
+
+
+class RedisShards:
+    """Names and their values, each on one of the shards. A shard that is down costs its values only."""
+
+    def __init__(self, shards: Iterable[Shard]) -> None:
+        self.all = tuple(shards)
+        self.errors = 0
+        self._by_name = {shard.name: shard for shard in self.all}
+        self._placed = Rendezvous(self._by_name)
+
+    def shard_of(self, name: str) -> Shard:
+        """The shard on which a name lives."""
+        return self._by_name[self._placed.node(name)]
+
+    async def read(self, names: Iterable[str]) -> dict[str, bytes]:
+        """The values that there are, with one command for each shard."""
+        by_shard: dict[Shard, list[str]] = defaultdict(list)
+        for name in names:
+            by_shard[self.shard_of(name)].append(name)
+        found = await asyncio.gather(*(self._read(shard, own) for shard, own in by_shard.items()))
+        return {name: value for values in found for name, value in values.items()}
+
+    async def write(self, name: str, value: bytes, seconds: float) -> None:
+        """Keeps the value for so long, if its shard takes it."""
+        try:
+            await self.shard_of(name).execute("SET", name, value, "PX", round(seconds * 1000))
+        except ShardError:
+            self.errors += 1
+
+    async def _read(self, shard: Shard, names: Sequence[str]) -> dict[str, bytes]:
+        try:
+            values = await shard.execute("MGET", *names)
+        except ShardError:
+            self.errors += len(names)
+            return {}
+        return {name: value for name, value in zip(names, values, strict=True) if value is not None}
+
+
+@asynccontextmanager
+async def redis_shards(urls: Sequence[str], log: Logger) -> AsyncIterator[RedisShards]:
+    """The shards at these URLs. They need not be there when it begins."""
+    shards = [Shard(url, log) for url in urls]
+    try:
+        yield RedisShards(shards)
+    finally:
+        for shard in shards:
+            await shard.close()
