@@ -9,6 +9,7 @@ fast calls start and what comes back as an error is done here, as the contract s
 """
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, TypeAlias, TypeVar, cast
@@ -37,6 +38,8 @@ OPTIONS = [
     # Each replica behind the name gets its share.
     ("grpc.lb_policy_name", "round_robin"),
 ]
+OF_REPLICAS = {"loadBalancingConfig": [{"round_robin": {}}], "healthCheckConfig": {"serviceName": ""}}
+"""A replica that reports NOT_SERVING, because it is about to stop, gets no more calls."""
 
 
 def own_limiter(limited: Rpc) -> Turns:
@@ -60,8 +63,10 @@ async def client(
     """
     limiters = {path.encode(): limiter_of(called) for path, called in _rpcs(stub).items() if called.rate is not None}
     interceptors = [RateLimitInterceptor(limiters)] if limiters else []
-    target = f"ipv4:{address}" if "," in address else address
-    async with grpc.aio.insecure_channel(target, options=OPTIONS, interceptors=interceptors) as channel:
+    target, options = address, OPTIONS
+    if "," in address:
+        target, options = f"ipv4:{address}", [*OPTIONS, ("grpc.service_config", json.dumps(OF_REPLICAS))]
+    async with grpc.aio.insecure_channel(target, options=options, interceptors=interceptors) as channel:
         yield stub(cast("grpc.aio.Channel", _Outgoing(channel, service, token)))
 
 

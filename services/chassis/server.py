@@ -1,5 +1,6 @@
 """The gRPC server of a service: registration, health, reflection, side port, drain."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -40,8 +41,8 @@ def servicer(add: Callable[[S, grpc.aio.Server], None], filled_in: S) -> Service
 async def serving(settings: ServiceSettings, *servicers: Servicer, access: Access | None = None) -> AsyncIterator[int]:
     """Serves until the block ends; gives the port.
 
-    At the end it reports NOT_SERVING, takes no more calls and lets the running
-    ones finish for as long as the settings allow.
+    At the end it reports NOT_SERVING, serves on for as long as the settings say, so that
+    callers find another replica, takes no more calls then and lets the running ones finish.
     """
     log = get_logger(settings.service)
     server = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
@@ -62,6 +63,7 @@ async def serving(settings: ServiceSettings, *servicers: Servicer, access: Acces
                 yield port
             finally:
                 await health_servicer.enter_graceful_shutdown()
+                await asyncio.sleep(settings.notice_seconds)
     finally:
         await server.stop(settings.drain_seconds)
         await registry.idle()

@@ -61,6 +61,8 @@ class ServiceSettings(Settings):
     """Where it serves gRPC."""
     side_listen: Address
     """Where it answers /healthz and /readyz over HTTP, for operators only."""
+    notice_seconds: float = Field(default=0, ge=0, allow_inf_nan=False)
+    """How long it serves on after a SIGTERM, while it reports NOT_SERVING: callers go to other replicas meanwhile."""
     drain_seconds: Duration = 10
     """How long running calls may go on after a SIGTERM."""
 

@@ -10,6 +10,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/credentials/insecure"
+	_ "google.golang.org/grpc/health" // asks replicas how they are
 	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/resolver"
@@ -29,13 +30,15 @@ func (c *contract) dial(addresses []string) (*grpc.ClientConn, error) {
 		state.Endpoints = append(state.Endpoints, resolver.Endpoint{Addresses: []resolver.Address{{Addr: address}}})
 	}
 	listed.InitialState(state)
-	target := addresses[0]
+	target, serviceConfig := addresses[0], `{"loadBalancingConfig": [{"round_robin": {}}]}`
 	if len(addresses) > 1 {
 		target = listed.Scheme() + ":///" + target
+		// One that reports NOT_SERVING, because it is about to stop, gets no more calls.
+		serviceConfig = `{"loadBalancingConfig": [{"round_robin": {}}], "healthCheckConfig": {"serviceName": ""}}`
 	}
 	return grpc.NewClient(target,
 		grpc.WithResolvers(listed),
-		grpc.WithDefaultServiceConfig(`{"loadBalancingConfig": [{"round_robin": {}}]}`),
+		grpc.WithDefaultServiceConfig(serviceConfig),
 		grpc.WithTransportCredentials(insecure.NewCredentials()),
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 30 * time.Second, Timeout: 5 * time.Second}),
 		grpc.WithConnectParams(grpc.ConnectParams{

@@ -59,7 +59,11 @@ class Replica:
 def replica_of(service: str, dsn: str, tmp_path: Path, number: int) -> Replica:
     name = service.upper()
     port, side_port = free_ports(2)
-    settings = {f"{name}_LISTEN": f"127.0.0.1:{port}", f"{name}_SIDE_LISTEN": f"127.0.0.1:{side_port}"}
+    settings = {
+        f"{name}_LISTEN": f"127.0.0.1:{port}",
+        f"{name}_SIDE_LISTEN": f"127.0.0.1:{side_port}",
+        f"{name}_NOTICE_SECONDS": "0.5",
+    }
     if service != "product":
         settings |= {f"{name}_STORAGE": "postgres", f"{name}_DATABASE_URL": dsn, f"{name}_DATABASE_DIRECT_URL": dsn}
     return Replica(service, settings, tmp_path / f"{service}-{number}")

@@ -220,12 +220,14 @@ async def test_each_replica_gets_its_share_and_the_other_that_of_one_that_is_gon
     async with (
         serving(one) as (first, server),
         serving(other) as (second, _),
-        client(ProductServiceStub, f"127.0.0.1:{first},127.0.0.1:{second}", "product") as stub,
+        client(
+            ProductServiceStub, f"127.0.0.1:{first},127.0.0.1:{second}", "product", limiter_of=lambda _: AtOnce()
+        ) as stub,
     ):
         for number in range(200):
             if number == 100:
                 stopping = asyncio.create_task(server.stop(5))
-            await stub.ListSkus(pb.ListSkusRequest())
+            await stub.GetProduct(REQUEST)
         await stopping
     assert len(one.calls) > 20
     assert len(other.calls) > 100
