@@ -190,10 +190,14 @@ def _unknown(message: Any, path: str = "") -> Iterator[str]:
     for field, value in message.ListFields():
         name = f"{path}({field.full_name})" if field.is_extension else f"{path}{field.name}"
         for each in value if field.is_repeated else [value]:
-            if field.message_type is not None:
-                yield from _unknown(each, f"{name}.")
-            elif field.enum_type is not None and each not in field.enum_type.values_by_number:
-                yield f"{name} = {each}"
+            yield from _unknown_in(field, each, name)
+
+
+def _unknown_in(field: FieldDescriptor, value: Any, name: str) -> Iterator[str]:
+    if field.message_type is not None:
+        yield from _unknown(value, f"{name}.")
+    elif field.enum_type is not None and value not in field.enum_type.values_by_number:
+        yield f"{name} = {value}"
 
 
 def _comments(file: descriptor_pb2.FileDescriptorProto) -> Iterator[tuple[str, str]]:

@@ -10,6 +10,7 @@ fast calls start and what comes back as an error is done here, as the contract s
 
 import asyncio
 import json
+import math
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, TypeAlias, TypeVar, cast
@@ -115,27 +116,30 @@ class _Outgoing:
             call = current_call.get()
             deadline = call.deadline if call else now() + called.default_deadline
             metadata = self._metadata()
-            attempt = 1
+            attempt = 0
             while True:
-                seconds = deadline - now()
-                if seconds <= 0:
-                    raise DeadlineExceededError("the deadline of the call has passed")
-                if not self._breaker.lets_through():
-                    raise UnavailableError(f"{self._service} cannot be reached")
+                attempt += 1
+                self._check(deadline - now())
                 try:
-                    answer = await method(request, timeout=seconds, metadata=metadata)
+                    answer = await method(request, timeout=deadline - now(), metadata=metadata)
                 except grpc.aio.AioRpcError as error:
                     pause = self._pause(called, request, attempt, error)
-                    if pause is None or now() + pause >= deadline:
+                    if now() + pause >= deadline:
                         raise to_error(error, self._service) from error
                 else:
                     self._breaker.succeeded()
                     self._budget.succeeded()
                     return answer
                 await asyncio.sleep(pause)
-                attempt += 1
 
         return invoke
+
+    def _check(self, seconds: float) -> None:
+        """Raises the error of a call that has so many seconds left and need not be made."""
+        if seconds <= 0:
+            raise DeadlineExceededError("the deadline of the call has passed")
+        if not self._breaker.lets_through():
+            raise UnavailableError(f"{self._service} cannot be reached")
 
     def _metadata(self) -> list[tuple[str, str]]:
         """What goes with a call: what came with the one that is being served."""
@@ -148,8 +152,8 @@ class _Outgoing:
                 metadata.append(("traceparent", call.traceparent))
         return metadata
 
-    def _pause(self, called: Rpc, request: Any, attempt: int, error: grpc.aio.AioRpcError) -> float | None:
-        """How many seconds to wait until the call is made again; None if it is not."""
+    def _pause(self, called: Rpc, request: Any, attempt: int, error: grpc.aio.AioRpcError) -> float:
+        """How many seconds to wait until the call is made again: for ever if it is not."""
         code = code_of(error)
         if code == options.CODE_UNAVAILABLE:
             self._breaker.failed()
@@ -157,9 +161,9 @@ class _Outgoing:
             self._breaker.succeeded()
         retry = called.retry
         if retry is None or code not in retry.codes or not called.may_be_repeated(request):
-            return None
+            return math.inf
         if not self._budget.failed() or attempt == retry.attempts:
-            return None
+            return math.inf
         return max(backoff(retry, attempt), retry_delay(error))
 
 
