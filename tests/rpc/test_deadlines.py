@@ -8,10 +8,7 @@ import pytest
 from marketplace.cart.v1 import cart_pb2 as pb
 from marketplace.cart.v1.cart_pb2_grpc import CartServiceStub
 
-from services.cart.__main__ import cart
-from tests.marketplace import UNLIMITED
 from tests.rpc.products import Products, serving
-from tests.settings import FREE, CartSettings
 from tests.waiting import until
 
 CALLS = 100
@@ -26,27 +23,20 @@ async def products() -> Products:
 
 
 @pytest.fixture
-async def stub(products: Products, loms_port: int) -> AsyncIterator[CartServiceStub]:
-    async with serving(products) as (product_port, _):
-        settings = CartSettings(
-            listen=FREE,
-            side_listen=FREE,
-            loms_address=f"127.0.0.1:{loms_port}",
-            product_address=f"127.0.0.1:{product_port}",
-            product_rate_limit=UNLIMITED,
-        )
-        async with cart(settings) as port, grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
-            yield CartServiceStub(channel)
+async def product_port(products: Products) -> AsyncIterator[int]:
+    """The catalogue of the cart."""
+    async with serving(products) as (port, _):
+        yield port
 
 
 def add(sku: int) -> pb.ItemAddRequest:
     return pb.ItemAddRequest(user_id=1, sku=sku, count=1)
 
 
-async def test_the_last_service_ends_with_the_first_caller(stub: CartServiceStub, products: Products) -> None:
+async def test_the_last_service_ends_with_the_first_caller(cart_stub: CartServiceStub, products: Products) -> None:
     products.hangs = True
     with pytest.raises(grpc.aio.AioRpcError) as raised:
-        await stub.ItemAdd(add(1625903), timeout=0.3)
+        await cart_stub.ItemAdd(add(1625903), timeout=0.3)
     assert raised.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
 
     async def has_ended() -> bool:
@@ -58,9 +48,9 @@ async def test_the_last_service_ends_with_the_first_caller(stub: CartServiceStub
     assert 0 < remaining <= 0.3 * ROUNDED
 
 
-async def test_no_call_is_made_without_a_deadline(stub: CartServiceStub, products: Products) -> None:
+async def test_no_call_is_made_without_a_deadline(cart_stub: CartServiceStub, products: Products) -> None:
     for timeout in (None, 3600, 10):
-        calls = (stub.ItemAdd(add(2618151), timeout=timeout, metadata=NOT_CACHED) for _ in range(CALLS))
+        calls = (cart_stub.ItemAdd(add(2618151), timeout=timeout, metadata=NOT_CACHED) for _ in range(CALLS))
         await asyncio.gather(*calls)
 
     known = [remaining for remaining in products.remaining if remaining is not None]
