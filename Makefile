@@ -17,7 +17,8 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 say = @printf '\033[1m==>\033[0m %s\n'
 
 # What the user may say: memory or postgres; of which service a new migration is, and its name.
-STORAGE ?= memory
+MARKETPLACE_STORAGE ?= memory
+STORAGE ?= $(MARKETPLACE_STORAGE)
 SERVICE ?=
 NAME ?=
 
@@ -157,7 +158,7 @@ cover: setup ## Run the Python tests and check how much of the code they reach
 	$(BIN)/coverage report --include='services/cart/usecases.py' --fail-under=100
 
 .PHONY: mutants
-mutants: setup/python ## Prove that the tests of storage notice what breaks their promises
+mutants: setup/python ## Prove that the tests of storage and events, at full size, notice what breaks their promises
 	@$(PY) -m tests.mutants
 
 .PHONY: reliability
