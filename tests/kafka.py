@@ -20,6 +20,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import for_code
 
 from tests.marketplace import ROOT, free_ports
+from tests.processes import ServerProcess
 from tests.waiting import until, wait_until
 
 JAVA = shutil.which("java", path=f"{os.environ.get('JAVA_HOME', '')}/bin:{os.environ['PATH']}")
@@ -66,7 +67,7 @@ _outliving: list[object] = []
 """What is left to the keeper of a shared broker."""
 
 
-class Broker:
+class Broker(ServerProcess):
     """A broker, which is a controller, too. What it has stored outlives it."""
 
     def __init__(self, folder: Path, settings: str, group: int) -> None:
@@ -109,18 +110,6 @@ class Broker:
         """Lets it finish, and waits until it is gone."""
         self._process.terminate()
         self._process.wait(STOP_SECONDS)
-
-    def kill(self) -> None:
-        """Ends it at once."""
-        self._process.kill()
-        self._process.wait()
-
-    def pause(self) -> None:
-        """Lets it hang until it is resumed."""
-        self._process.send_signal(signal.SIGSTOP)
-
-    def resume(self) -> None:
-        self._process.send_signal(signal.SIGCONT)
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from tests.marketplace import ROOT, free_ports
+from tests.processes import ServerProcess
 from tests.waiting import wait_until
 
 PROGRAM = shutil.which("pgbouncer", path=f"{os.environ['PATH']}:/usr/sbin")
@@ -31,7 +32,7 @@ auth_file = {folder}/users
 """
 
 
-class PgBouncer:
+class PgBouncer(ServerProcess):
     """A pooler of every database of a server, for the user of a DSN of that server."""
 
     def __init__(self, dsn: str, folder: Path, more: str) -> None:
@@ -64,11 +65,6 @@ class PgBouncer:
         with suppress(OSError), socket.create_connection(("127.0.0.1", self._port), timeout=1):
             return True
         return False
-
-    def kill(self) -> None:
-        """Ends it at once."""
-        self._process.kill()
-        self._process.wait()
 
     def is_alive(self) -> bool:
         return self._process.poll() is None

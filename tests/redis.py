@@ -1,7 +1,6 @@
 """Redis servers on free ports, which keep nothing on a disk."""
 
 import shutil
-import signal
 import socket
 import subprocess
 from collections.abc import Iterator
@@ -10,12 +9,13 @@ from contextlib import ExitStack, contextmanager, suppress
 import pytest
 
 from tests.marketplace import free_ports
+from tests.processes import ServerProcess
 from tests.waiting import wait_until
 
 PROGRAM = shutil.which("redis-server")
 
 
-class RedisServer:
+class RedisServer(ServerProcess):
     """A Redis, which has forgotten everything when it is started again."""
 
     def __init__(self) -> None:
@@ -36,18 +36,6 @@ class RedisServer:
             connection.sendall(b"PING\r\n")
             return connection.recv(100) == b"+PONG\r\n"
         return False
-
-    def kill(self) -> None:
-        """Ends it at once."""
-        self._process.kill()
-        self._process.wait()
-
-    def pause(self) -> None:
-        """Lets it hang until it is resumed."""
-        self._process.send_signal(signal.SIGSTOP)
-
-    def resume(self) -> None:
-        self._process.send_signal(signal.SIGCONT)
 
 
 @contextmanager

@@ -4,25 +4,13 @@ Prints a line for whatever breaks a user, and ends with status 1 if there is any
 """
 
 import argparse
-import gzip
 import sys
 from pathlib import Path
 
-from google.protobuf import descriptor_pb2
-from google.protobuf.compiler import plugin_pb2
-
 from codegen.breaking import messages, policies
-from codegen.breaking.findings import Finding
 from codegen.descriptors import Contract, ContractError
-
-_GZIP = b"\x1f\x8b"
-
-
-def contract_of(image: bytes) -> Contract:
-    """The contract in an image, which may be compressed."""
-    content = gzip.decompress(image) if image.startswith(_GZIP) else image
-    files = descriptor_pb2.FileDescriptorSet.FromString(content).file
-    return Contract(plugin_pb2.CodeGeneratorRequest(file_to_generate=[file.name for file in files], proto_file=files))
+from codegen.findings import Finding
+from codegen.images import contract_of
 
 
 def compare(old: Contract, new: Contract) -> list[Finding]:

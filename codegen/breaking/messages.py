@@ -11,10 +11,10 @@ from collections.abc import Iterator
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 
 from codegen.breaking import rules
-from codegen.breaking.findings import Element, Finding, finding
 from codegen.breaking.rules import Saids
 from codegen.breaking.strictness import Change, changes
 from codegen.descriptors import Contract
+from codegen.findings import Element, Finding, finding
 
 
 class Side(enum.Enum):

@@ -5,8 +5,8 @@ from typing import Any
 
 from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
 
-from codegen.breaking.findings import Finding, finding
 from codegen.descriptors import Contract, is_safe_to_repeat
+from codegen.findings import Finding, finding
 from codegen.openapi.bindings import bindings
 
 # Whom an access admits besides those that it names.

@@ -7,8 +7,8 @@ import argparse
 import sys
 from pathlib import Path
 
-from codegen.breaking.__main__ import contract_of
 from codegen.descriptors import ContractError
+from codegen.images import contract_of
 from codegen.policy.checks import findings
 from codegen.policy.table import table
 

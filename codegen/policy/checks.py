@@ -8,8 +8,8 @@ from typing import Any
 
 from google.protobuf.descriptor import FieldDescriptor, MethodDescriptor
 
-from codegen.breaking.findings import Finding, finding
 from codegen.descriptors import Contract, ContractError, idempotency_level, is_safe_to_repeat
+from codegen.findings import Finding, finding
 
 _INTEGERS = {
     FieldDescriptor.CPPTYPE_INT32,

@@ -1,4 +1,4 @@
-"""What is found."""
+"""What is found in a contract."""
 
 from dataclasses import dataclass
 
@@ -9,7 +9,7 @@ Element = Descriptor | FieldDescriptor | OneofDescriptor | ServiceDescriptor | M
 
 @dataclass(frozen=True, order=True)
 class Finding:
-    """Something that breaks a user of the contract."""
+    """Something wrong with an element of the contract."""
 
     file: str
     element: str
