@@ -9,6 +9,7 @@ from google.protobuf.descriptor import Descriptor
 
 from codegen.descriptors import Contract, is_map
 from codegen.openapi import errors, examples
+from codegen.openapi.access import BEARER, JWT_BEARER, Refusal, access_of, refusals
 from codegen.openapi.bindings import Binding, bindings
 from codegen.openapi.kinds import Place, Schema
 from codegen.openapi.links import links
@@ -24,11 +25,11 @@ _INFO = {
 }
 
 
-def document(contract: Contract) -> Schema:
-    """The OpenAPI 3.1 document of all services."""
+def document(contract: Contract, *, access: bool = False) -> Schema:
+    """The OpenAPI 3.1 document of all services, as they are when access is off, or on."""
     found = bindings(contract)
     schemas = Schemas(contract, names(contract, found))
-    operations = _Operations(contract, schemas, found)
+    operations = _Operations(contract, schemas, found, access=access)
     paths: dict[str, Schema] = {}
     for binding in found:
         paths.setdefault(binding.path, {})[binding.verb] = operations.operation(binding)
@@ -42,7 +43,7 @@ def document(contract: Contract) -> Schema:
         "components": {
             "schemas": dict(sorted({**schemas.components, **errors.schemas()}.items())),
             "responses": dict(sorted(operations.responses.items())),
-            "securitySchemes": {"bearer": {"type": "http", "scheme": "bearer"}},
+            "securitySchemes": {"bearer": JWT_BEARER if access else BEARER},
         },
     }
 
@@ -50,16 +51,18 @@ def document(contract: Contract) -> Schema:
 class _Operations:
     """Makes operations. The responses that they share collect in `responses`."""
 
-    def __init__(self, contract: Contract, schemas: Schemas, all_bindings: list[Binding]) -> None:
+    def __init__(self, contract: Contract, schemas: Schemas, all_bindings: list[Binding], *, access: bool) -> None:
         self.responses: dict[str, Schema] = {}
         self._contract = contract
         self._schemas = schemas
         self._all = all_bindings
+        self._is_access_on = access
 
     def operation(self, binding: Binding) -> Schema:
         policy = self._contract.policy(binding.method)
         summary, rest = _summary(self._contract.comment(binding.method))
-        text = "\n\n".join(part for part in (rest, shown.sentences(self._contract, binding.method)) if part)
+        sentences = shown.sentences(self._contract, binding.method, access=self._is_access_on)
+        text = "\n\n".join(part for part in (rest, sentences) if part)
         over_parameters = () if binding.has_body else self._schemas.rules_over_parameters(binding.request)
         parts = {
             "tags": [binding.method.containing_service.name],
@@ -70,15 +73,25 @@ class _Operations:
             "requestBody": self._body(binding),
             "responses": {
                 str(policy.success_status or 200): self._success(binding, policy),
-                **errors.responses(self._contract, binding, self.responses),
+                **errors.responses(self._contract, binding, self.responses, self._refusals(binding)),
             },
-            "security": _security(self._access(policy), policy),
+            "security": self._security(binding, policy),
             **shown.extensions(self._contract, binding.method),
         }
         return {name: part for name, part in parts.items() if part}
 
-    def _access(self, policy: Any) -> str:
-        return self._contract.enum_name("chassis.v1.Access", policy.access, "ACCESS_")
+    def _refusals(self, binding: Binding) -> list[Refusal]:
+        return refusals(self._contract, binding.method) if self._is_access_on else []
+
+    def _security(self, binding: Binding, policy: Any) -> list[Schema]:
+        """A token is needed, or of use, or neither."""
+        bearer: Schema = {"bearer": []}
+        access = access_of(self._contract, binding.method)
+        if access == "TOKEN" or (self._is_access_on and access != "PUBLIC"):
+            return [bearer]
+        if any(error.code == _UNAUTHENTICATED for error in policy.errors):
+            return [{}, bearer]
+        return []
 
     def _parameters(self, binding: Binding) -> list[Schema]:
         places = {"path": binding.path_fields, "query": binding.query_fields}
@@ -133,16 +146,6 @@ def _summary(comment: str) -> tuple[str, str]:
     """The first sentence, and the rest."""
     first = re.match(r"(.+?)(?:\.(?=\s|$)|$)\s*", comment, re.MULTILINE)
     return (first[1], comment[first.end() :]) if first else ("", comment)
-
-
-def _security(access: str, policy: Any) -> list[Schema]:
-    """A token is needed, or of use, or neither."""
-    bearer: Schema = {"bearer": []}
-    if access == "TOKEN":
-        return [bearer]
-    if any(error.code == _UNAUTHENTICATED for error in policy.errors):
-        return [{}, bearer]
-    return []
 
 
 def names(contract: Contract, found: Iterable[Binding]) -> dict[tuple[str, Place], str]:

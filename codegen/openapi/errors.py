@@ -1,10 +1,11 @@
 """The errors of an operation: what the RPC lists, what any RPC may answer, and what the gateway answers itself."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import groupby
 
 from codegen.descriptors import Contract, ContractError
+from codegen.openapi.access import Refusal
 from codegen.openapi.bindings import Binding
 from codegen.openapi.kinds import Place, Schema, Value, base
 
@@ -48,10 +49,15 @@ class _Cause:
         return {"code": self.code, "message": self.text, "details": list(self.details)}
 
 
-def responses(contract: Contract, binding: Binding, shared: dict[str, Schema]) -> dict[str, Schema]:
-    """The error responses by status. Those that know no operation go to `shared` and are referred to."""
+def responses(
+    contract: Contract, binding: Binding, shared: dict[str, Schema], refusals: Iterable[Refusal] = ()
+) -> dict[str, Schema]:
+    """The error responses by status. Those that know no operation go to `shared` and are referred to.
+
+    A refusal comes in place of what the RPC says of the same code and reason.
+    """
     found: dict[str, Schema] = {}
-    causes = sorted(_causes(contract, binding), key=lambda cause: cause.status)
+    causes = sorted(_causes(contract, binding, refusals), key=lambda cause: cause.status)
     for status, group in groupby(causes, key=lambda cause: cause.status):
         here = list(group)
         response = _response(here)
@@ -64,9 +70,10 @@ def responses(contract: Contract, binding: Binding, shared: dict[str, Schema]) -
     return found
 
 
-def _causes(contract: Contract, binding: Binding) -> Iterator[_Cause]:
+def _causes(contract: Contract, binding: Binding, refusals: Iterable[Refusal]) -> Iterator[_Cause]:
     codes = contract.codes()
-    for error in contract.policy(binding.method).errors:
+    listed = (*contract.policy(binding.method).errors, *refusals)
+    for error in {(each.code, each.reason): each for each in listed}.values():
         if error.code not in codes or not error.reason:
             raise ContractError(f"{binding.method.full_name}: an error without a code or a reason")
         status = codes[error.code][1].http_status

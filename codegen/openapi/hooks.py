@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from google.protobuf.descriptor import Descriptor
 
 from codegen.descriptors import Contract
+from codegen.openapi.access import access_of
 from codegen.openapi.bindings import Binding, bindings
 from codegen.openapi.document import names
 from codegen.openapi.kinds import Place
@@ -41,13 +42,14 @@ def hooks(contract: Contract) -> str:
 def _operation(contract: Contract, binding: Binding) -> str:
     message = binding.request
     request = f"{_module(message)}.{message.full_name.removeprefix(f'{message.file.package}.')}"
-    access = contract.enum_name("chassis.v1.Access", contract.policy(binding.method).access, "ACCESS_")
     template = binding.path
     for field in binding.path_fields:
         template = template.replace(f"{{{field.json_name}}}", f"{{{field.name}}}")
     parts = [f'"{binding.operation_id}"', f'"{binding.verb.upper()}"', f'"{template}"', request]
-    needs_token = access == "TOKEN"
-    return f"Operation({', '.join(parts)}, has_body={binding.has_body}, needs_token={needs_token})"
+    parts += [f"has_body={binding.has_body}", f'access="{access_of(contract, binding.method).lower()}"']
+    if user_field := contract.policy(binding.method).user_field:
+        parts.append(f'user_field="{user_field}"')
+    return f"Operation({', '.join(parts)})"
 
 
 def _left(contract: Contract, found: Iterable[Binding]) -> dict[str, set[str]]:

@@ -21,13 +21,14 @@ def extensions(contract: Contract, method: MethodDescriptor) -> dict[str, Any]:
     }
 
 
-def sentences(contract: Contract, method: MethodDescriptor) -> str:
-    """What whoever calls it over HTTP should know of the policy."""
+def sentences(contract: Contract, method: MethodDescriptor, *, access: bool = False) -> str:
+    """What whoever calls it over HTTP should know of the policy; with `access` on, who may call, too."""
     policy = contract.policy(method)
     default, longest = (each.ToTimedelta().total_seconds() for each in (policy.deadline.default, policy.deadline.max))
-    found = [f"Takes {default:g} s at most, unless the call asks for less, or for more up to {longest:g} s."]
+    found = [_callers(contract, method, policy)] if access else []
+    found.append(f"Takes {default:g} s at most, unless the call asks for less, or for more up to {longest:g} s.")
     if policy.idempotency_key:
-        key = _key(method, policy)
+        key = _json_name(method, policy.idempotency_key)
         found.append(f"May be repeated with the same `{key}`: such calls have one effect and one answer.")
     elif idempotency_level(method) == "IDEMPOTENT":
         found.append("May be repeated: a second call changes nothing more.")
@@ -38,15 +39,31 @@ def sentences(contract: Contract, method: MethodDescriptor) -> str:
 
 def _idempotency(method: MethodDescriptor, policy: Any) -> dict[str, str]:
     if policy.idempotency_key:
-        return {"key": _key(method, policy)}
+        return {"key": _json_name(method, policy.idempotency_key)}
     return {"level": idempotency_level(method).lower()} if is_safe_to_repeat(method) else {}
 
 
-def _key(method: MethodDescriptor, policy: Any) -> str:
-    """The field that makes a request safe to repeat, as it is written in JSON."""
-    field = method.input_type.fields_by_name.get(policy.idempotency_key)
+def _callers(contract: Contract, method: MethodDescriptor, policy: Any) -> str:
+    match contract.enum_name("chassis.v1.Access", policy.access, "ACCESS_"):
+        case "PUBLIC":
+            return "Anybody may call it, without a token."
+        case "TOKEN":
+            return "Whoever has a valid token may call it."
+        case "OWN_USER":
+            return f"Only the user whose id is `{_json_name(method, policy.user_field)}`, and services, may call it."
+        case "OWNER":
+            return "Whoever has a valid token may call it; what belongs to another user does not exist for them."
+        case "SERVICE":
+            return "Only services may call it."
+        case unknown:
+            raise ContractError(f"{method.full_name}: access {unknown} says nothing")
+
+
+def _json_name(method: MethodDescriptor, name: str) -> str:
+    """A field of the request, as it is written in JSON."""
+    field = method.input_type.fields_by_name.get(name)
     if field is None:
-        raise ContractError(f"{method.full_name}: the request has no field {policy.idempotency_key}")
+        raise ContractError(f"{method.full_name}: the request has no field {name}")
     return field.json_name
 
 

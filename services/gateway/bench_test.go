@@ -47,17 +47,43 @@ func BenchmarkTheGatewayBesidePlainGrpcGateway(b *testing.B) {
 			b.Run(name+" "+call.path, func(b *testing.B) {
 				b.ReportAllocs()
 				for b.Loop() {
-					r := httptest.NewRequest(call.method, call.path, strings.NewReader(call.body))
-					r.Header = http.Header{
-						"Content-Type": {"application/json"}, "Authorization": {"Bearer testtoken"},
-						"User-Agent": {"x"}, "Accept": {"*/*"}, "Accept-Encoding": {"gzip"},
-					}
-					w := httptest.NewRecorder()
-					if handler.ServeHTTP(w, r); w.Code != 200 {
-						b.Fatal(w.Code, w.Body)
-					}
+					request(b, handler, call.method, call.path, call.body)
 				}
 			})
 		}
+	}
+}
+
+func request(b *testing.B, handler http.Handler, method, path, body string) {
+	r := httptest.NewRequest(method, path, strings.NewReader(body))
+	r.Header = http.Header{
+		"Content-Type": {"application/json"}, "Authorization": {"Bearer testtoken"},
+		"User-Agent": {"x"}, "Accept": {"*/*"}, "Accept-Encoding": {"gzip"},
+	}
+	w := httptest.NewRecorder()
+	if handler.ServeHTTP(w, r); w.Code != 200 {
+		b.Fatal(w.Code, w.Body)
+	}
+}
+
+// What traces cost, with a collector that takes them.
+func BenchmarkTheGatewayWithTraces(b *testing.B) {
+	u, z := newUpstream(b), newZipkinServer(b, http.StatusAccepted)
+	for _, c := range []struct {
+		name   string
+		change func(*setup)
+	}{
+		{"none", func(*setup) {}},
+		{"of 1 %", withTraces(b, z.url, "OTEL_TRACES_SAMPLER=parentbased_traceidratio", "OTEL_TRACES_SAMPLER_ARG=0.01")},
+		{"of all", withTraces(b, z.url)},
+	} {
+		g := start(b, u.address, c.change)
+		b.Run(c.name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				request(b, g.public, "GET", "/stock/info?sku=1", "")
+			}
+		})
+		g.traces.stop(b.Context())
 	}
 }

@@ -20,7 +20,12 @@ type config struct {
 	logFormat          string
 	logLevel           slog.Level
 	exitWithParent     bool
+	identity           *identity // or nil
+	tracing            tracing
 }
+
+// documents are those that are served when access is off, and on.
+var documents = map[string]string{"off": "gen/openapi/openapi.json", "on": "gen/openapi/openapi-access.json"}
 
 // readConfig reads every variable before it complains, so that one start shows
 // all mistakes: one error for each, which names its variable.
@@ -30,7 +35,7 @@ func readConfig(lookup func(string) (string, bool)) (config, error) {
 		listen:      e.address("GATEWAY_LISTEN", "127.0.0.1:8080", 0),
 		sideListen:  e.address("GATEWAY_SIDE_LISTEN", "127.0.0.1:9105", 0),
 		addresses:   map[string][]string{},
-		openAPIFile: e.text("GATEWAY_OPENAPI_FILE", "gen/openapi/openapi.json"),
+		openAPIFile: e.text("GATEWAY_OPENAPI_FILE", documents[e.oneOf("GATEWAY_ACCESS", "off", "off", "on")]),
 		uiDir:       e.text("GATEWAY_UI_DIR", "swagger-ui"),
 		corsOrigins: e.origins("GATEWAY_CORS_ORIGINS"),
 		logFormat:   e.oneOf("GATEWAY_LOG_FORMAT", "console", "console", "json"),
@@ -40,6 +45,8 @@ func readConfig(lookup func(string) (string, bool)) (config, error) {
 		c.addresses[s.name] = e.addresses(s.variable, s.address)
 	}
 	c.exitWithParent = e.oneOf("GATEWAY_EXIT_WITH_PARENT", "0", "0", "1") == "1"
+	c.identity = e.identity()
+	c.tracing = e.tracing()
 	return c, errors.Join(e.mistakes...)
 }
 

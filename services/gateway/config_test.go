@@ -2,6 +2,8 @@ package main
 
 import (
 	"log/slog"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 )
@@ -21,8 +23,25 @@ func TestEverySettingHasADefault(t *testing.T) {
 	c, err := readConfig(environ())
 	if err != nil || c.listen != "127.0.0.1:8080" || c.sideListen != "127.0.0.1:9105" || c.addresses["notifier"][0] != "127.0.0.1:50054" ||
 		c.openAPIFile != "gen/openapi/openapi.json" || c.uiDir != "swagger-ui" || c.corsOrigins != nil || c.logFormat != "console" ||
-		c.logLevel != slog.LevelInfo || c.exitWithParent {
+		c.logLevel != slog.LevelInfo || c.exitWithParent || c.tracing.exporter != "none" || c.tracing.serviceName != "gateway" ||
+		c.tracing.otlpEndpoint != "http://localhost:4317" || c.tracing.zipkinEndpoint != "http://localhost:9411/api/v2/spans" {
 		t.Errorf("%+v %v", c, err)
+	}
+}
+
+func TestAccessChoosesTheDocumentUnlessAnotherOneIsNamed(t *testing.T) {
+	for settings, want := range map[string]string{
+		"GATEWAY_ACCESS=off":                            "gen/openapi/openapi.json",
+		"GATEWAY_ACCESS=on":                             "gen/openapi/openapi-access.json",
+		"GATEWAY_ACCESS=on GATEWAY_OPENAPI_FILE=x.json": "x.json",
+	} {
+		c, err := readConfig(environ(strings.Fields(settings)...))
+		if err != nil || c.openAPIFile != want {
+			t.Error(settings, c.openAPIFile, err)
+		}
+		if _, err := os.Stat(filepath.Join("..", "..", c.openAPIFile)); err != nil && want != "x.json" {
+			t.Error(err)
+		}
 	}
 }
 

@@ -7,15 +7,17 @@ import (
 	"net/http"
 	"strings"
 
+	"go.opentelemetry.io/otel/trace"
 	"google.golang.org/grpc/metadata"
 )
 
 // exchange is what the parts of the gateway tell each other about one request.
 type exchange struct {
 	requestID string
-	route     string      // the template, for the log
-	metadata  metadata.MD // all that the service gets to see besides the message
-	fault     string      // what the caller does not get to read, for the log
+	span      trace.SpanContext // of the gateway; without traces, of the caller
+	route     string            // the template, for the log
+	metadata  metadata.MD       // all that the service gets to see besides the message
+	fault     string            // what the caller does not get to read, for the log
 }
 
 type exchangeKey struct{}

@@ -115,14 +115,14 @@ func (u *upstream) does(do func(context.Context, proto.Message) error) {
 	u.do = do
 }
 
-func newUpstream(t testing.TB) *upstream {
+func newUpstream(t testing.TB, options ...grpc.ServerOption) *upstream {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	u := &upstream{health: healthserver.NewServer(), address: listener.Addr().String()}
-	server := grpc.NewServer(grpc.UnaryInterceptor(u.observe))
+	server := grpc.NewServer(append(options, grpc.UnaryInterceptor(u.observe))...)
 	u.server = server
 	cartv1.RegisterCartServiceServer(server, u)
 	lomsv1.RegisterLomsServiceServer(server, u)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net/http"
 	"time"
 
@@ -15,6 +16,7 @@ import (
 type gateway struct {
 	public, side http.Handler
 	health       *health
+	traces       *traces
 	longest      time.Duration
 }
 
@@ -23,10 +25,15 @@ func newGateway(c config, said *contract, log *slog.Logger) (*gateway, error) {
 	if err != nil {
 		return nil, err
 	}
-	g := &gateway{health: &health{conns: map[string]*grpc.ClientConn{}}, longest: said.longest}
+	traces, err := newTraces(c.tracing, log)
+	if err != nil {
+		return nil, err
+	}
+	metrics := newMetrics()
+	g := &gateway{health: &health{conns: map[string]*grpc.ClientConn{}}, traces: traces, longest: said.longest}
 	mux := said.mux()
 	for _, s := range services {
-		conn, err := said.dial(c.addresses[s.name])
+		conn, err := said.dial(c.addresses[s.name], c.identity.credentialsFor(s.name, log), metrics.call, traces.call)
 		if err == nil {
 			err = s.register(context.Background(), mux, conn)
 		}
@@ -36,11 +43,15 @@ func newGateway(c config, said *contract, log *slog.Logger) (*gateway, error) {
 		g.health.conns[s.name] = conn
 	}
 	handlers["/healthz"] = http.HandlerFunc(g.health.ready)
-	g.public = observed(log, crossOrigin(c.corsOrigins, fixed(handlers, said.edge(mux))))
-	g.side = fixed(map[string]http.Handler{
+	o := observer{log, metrics, traces}
+	g.public = o.observed(crossOrigin(c.corsOrigins, fixed(handlers, said.edge(mux))))
+	forOperators := map[string]http.Handler{
 		"/healthz": http.HandlerFunc(g.health.alive),
 		"/readyz":  http.HandlerFunc(g.health.ready),
-	}, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		"/metrics": metrics.page(),
+	}
+	maps.Copy(forOperators, profiles)
+	g.side = fixed(forOperators, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		refuse(w, http.StatusNotFound, codes.NotFound, "there is nothing at this path")
 	}))
 	return g, nil

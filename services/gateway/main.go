@@ -135,6 +135,7 @@ func (g *gateway) serve(ctx context.Context, log *slog.Logger, public, side net.
 			_ = server.Close()
 		}
 	}
+	g.traces.stop(late)
 	for _, conn := range g.health.conns {
 		_ = conn.Close()
 	}

@@ -9,7 +9,7 @@ import (
 	"github.com/grpc-ecosystem/grpc-gateway/v2/runtime"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/backoff"
-	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/credentials"
 	_ "google.golang.org/grpc/health" // asks replicas how they are
 	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/metadata"
@@ -22,8 +22,11 @@ import (
 // dial connects at the first call and, after a loss, again within a second: a
 // service that restarts should not be missed for the two minutes of the default.
 // Each replica, of those that are listed or of those that the only name has in
-// the DNS, gets its share of the calls while it is there.
-func (c *contract) dial(addresses []string) (*grpc.ClientConn, error) {
+// the DNS, gets its share of the calls while it is there. The observers see each
+// call as it is sent.
+func (c *contract) dial(
+	addresses []string, transport credentials.TransportCredentials, observers ...grpc.UnaryClientInterceptor,
+) (*grpc.ClientConn, error) {
 	listed := manual.NewBuilderWithScheme("listed")
 	var state resolver.State
 	for _, address := range addresses {
@@ -39,13 +42,14 @@ func (c *contract) dial(addresses []string) (*grpc.ClientConn, error) {
 	return grpc.NewClient(target,
 		grpc.WithResolvers(listed),
 		grpc.WithDefaultServiceConfig(serviceConfig),
-		grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithTransportCredentials(transport),
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 30 * time.Second, Timeout: 5 * time.Second}),
 		grpc.WithConnectParams(grpc.ConnectParams{
 			Backoff:           backoff.Config{BaseDelay: 100 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: time.Second},
 			MinConnectTimeout: 2 * time.Second,
 		}),
 		grpc.WithChainUnaryInterceptor(withMetadata, c.withRequestID, c.withDeadline),
+		grpc.WithChainUnaryInterceptor(observers...),
 	)
 }
 

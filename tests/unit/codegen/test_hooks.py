@@ -68,9 +68,9 @@ def _registered(source: str, monkeypatch: pytest.MonkeyPatch) -> Contract:
     return found[0]
 
 
-def test_the_plugin_writes_the_hooks_beside_the_document() -> None:
+def test_the_plugin_writes_the_hooks_beside_the_documents() -> None:
     response = generate(request(_SOURCE))
-    assert [file.name for file in response.file] == ["openapi.json", "schemathesis_hooks.py"]
+    assert [file.name for file in response.file] == ["openapi.json", "openapi-access.json", "schemathesis_hooks.py"]
 
 
 def test_an_operation_has_its_route_its_message_and_its_need_of_a_token(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -78,7 +78,7 @@ def test_an_operation_has_its_route_its_message_and_its_need_of_a_token(monkeypa
     assert (operation.id, operation.verb, operation.path) == ("Do", "POST", "/a/{id}")
     assert operation.request.DESCRIPTOR.full_name == "test.v1.M"
     assert operation.has_body
-    assert operation.needs_token
+    assert (operation.access, operation.user_field) == ("token", "")
 
 
 def test_the_rules_that_json_schema_cannot_express_are_listed_by_field_or_message(
