@@ -1,0 +1,282 @@
+"""Prometheus and Zipkin beside a running marketplace: `python -m compose.monitoring`."""
+
+import asyncio
+import json
+import os
+import shutil
+import signal
+import sys
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from socket import gethostbyname
+
+from pydantic_settings import SettingsConfigDict
+
+from services.__main__ import AllSettings, load_all, refuse
+from services.chassis.lifecycle import run_to_exit, stop_on_signal
+from services.chassis.listening import listener
+from services.chassis.settings import Address, Settings, StartError, load
+
+CONFIG = Path(__file__).parent / "prometheus"
+ZIPKIN = Path(__file__).parents[1] / "third_party" / "zipkin"
+PROCESSES = Path("/proc")
+LISTENING = "0A"
+
+ENDS_WITH_US = ("setpriv", "--pdeathsig", "TERM", "--")
+"""A program that starts another one, which is told to stop when we end, however that happens."""
+REPLICAS = 10
+"""How many replicas of a service are looked for, each ten ports above the one before."""
+WATCH_SECONDS = 2
+POLL_SECONDS = 0.05
+STOP_SECONDS = 10
+
+READY = """
+  Prometheus   http://{prometheus}/  (alerts: http://{prometheus}/alerts)
+  Zipkin       http://{zipkin}/
+
+  To send traces there, start the marketplace with
+
+    OTEL_TRACES_EXPORTER=zipkin OTEL_EXPORTER_ZIPKIN_ENDPOINT=http://{zipkin}/api/v2/spans make run
+
+  What is measured is kept in {folder}, traces live as long as this process. Ctrl-C stops it.
+
+"""
+
+
+class PrometheusSettings(Settings):
+    model_config = SettingsConfigDict(env_prefix="PROMETHEUS_")
+
+    listen: Address = "127.0.0.1:9090"
+    """Where Prometheus answers."""
+    folder: Path = Path(".data/prometheus")
+    """Where it keeps what it has scraped, and its log."""
+
+
+class ZipkinSettings(Settings):
+    model_config = SettingsConfigDict(env_prefix="ZIPKIN_")
+
+    listen: Address = "127.0.0.1:9411"
+    """Where Zipkin answers and takes spans."""
+    folder: Path = Path(".data/zipkin")
+    """Where its log is."""
+
+
+@dataclass(frozen=True)
+class Server:
+    """What is started: a name for people, a command, and where it listens."""
+
+    name: str
+    command: Sequence[str | Path]
+    listen: str
+    log: Path
+
+
+def prometheus_server(settings: PrometheusSettings) -> Server:
+    """A Prometheus with the rules of the project, which scrapes what is in `config/targets.json` of its folder."""
+    program = shutil.which("prometheus")
+    if program is None:
+        raise StartError("there is no Prometheus: run `make setup-stack`")
+    config = settings.folder / "config"
+    with suppress(FileNotFoundError):
+        shutil.rmtree(config)
+    shutil.copytree(CONFIG, config)
+    options = {
+        "config.file": config / "prometheus.yml",
+        "storage.tsdb.path": settings.folder / "data",
+        "web.listen-address": settings.listen,
+        "log.level": "warn",
+    }
+    command = [program, *(f"--{name}={value}" for name, value in options.items())]
+    return Server("Prometheus", command, settings.listen, settings.folder / "log")
+
+
+def zipkin_server(settings: ZipkinSettings) -> Server:
+    """A Zipkin that keeps its traces in memory."""
+    java = shutil.which("java", path=f"{os.environ.get('JAVA_HOME', '')}/bin:{os.environ['PATH']}")
+    jars = list(ZIPKIN.glob("*.jar"))
+    if java is None or not jars:
+        raise StartError("there is no Zipkin, or no Java for it: run `make setup-stack`")
+    settings.folder.mkdir(parents=True, exist_ok=True)
+    host, _, port = settings.listen.rpartition(":")
+    flags = ("-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-XX:-UsePerfData")
+    door = {"ip": gethostbyname(host), "port": port, "protocols[0]": "http"}
+    options = (f"--armeria.ports[0].{name}={value}" for name, value in door.items())
+    return Server("Zipkin", [java, *flags, "-jar", jars[0], *options], settings.listen, settings.folder / "log")
+
+
+def side_ports(settings: AllSettings) -> dict[int, str]:
+    """The ports at which operators may find a process, with the name of the service."""
+    parts: dict[str, Address] = {
+        "cart": settings.cart.side_listen,
+        "loms": settings.loms.side_listen,
+        "product": settings.product.side_listen,
+        "notifier": settings.notifier.side_listen,
+        "gateway": settings.gateway.side_listen,
+    }
+    firsts = {service: int(address.rpartition(":")[2]) for service, address in parts.items()}
+    return {first + 10 * replica: service for service, first in firsts.items() for replica in range(REPLICAS)}
+
+
+def listening() -> dict[int, int]:
+    """The ports of this machine where somebody listens, each with its process.
+
+    Processes of other users are not known. For them it is the negative of the port: a process for each.
+    """
+    ports = dict(_ports_by_socket())
+    owners = {port: -port for port in ports.values()}
+    for pid, socket in _sockets_of_processes():
+        if socket in ports:
+            owners[ports[socket]] = pid
+    return owners
+
+
+def _ports_by_socket() -> Iterator[tuple[str, int]]:
+    for table in ("tcp", "tcp6"):
+        with suppress(FileNotFoundError):
+            for line in (PROCESSES / "net" / table).read_text().splitlines()[1:]:
+                _, local, _, state, _, _, _, _, _, inode, *_ = line.split()
+                if state == LISTENING:
+                    yield f"socket:[{inode}]", int(local.rpartition(":")[2], 16)
+
+
+def _sockets_of_processes() -> Iterator[tuple[int, str]]:
+    for process in PROCESSES.glob("[0-9]*"):
+        with suppress(OSError):
+            for descriptor in (process / "fd").iterdir():
+                with suppress(OSError):
+                    yield int(process.name), str(descriptor.readlink())
+
+
+def targets(services: Mapping[int, str], owners: Mapping[int, int], before: Mapping[int, str]) -> dict[int, str]:
+    """The ports to scrape, with the names of their jobs: one port for each process that listens.
+
+    All side ports of a process show the same metrics. A port that was scraped before and has
+    nobody who listens stays, so that its process is missed.
+    """
+    ports_of: dict[int, list[int]] = {}
+    for port in sorted(services.keys() & owners.keys()):
+        ports_of.setdefault(owners[port], []).append(port)
+    found = {ports[0]: "marketplace" if len(ports) > 1 else services[ports[0]] for ports in ports_of.values()}
+    return found | {port: job for port, job in before.items() if port not in owners}
+
+
+def write_targets(file: Path, jobs: Mapping[int, str]) -> None:
+    """Tells Prometheus what to scrape from now on."""
+    groups = [{"targets": [f"127.0.0.1:{port}"], "labels": {"job": job}} for port, job in jobs.items()]
+    new = file.with_suffix(".new")
+    new.write_text(json.dumps(groups, indent=2))
+    new.replace(file)
+
+
+async def watch(file: Path, services: Mapping[int, str]) -> None:
+    """Keeps the file of the targets up to date."""
+    jobs: dict[int, str] | None = None
+    while True:
+        found = targets(services, listening(), jobs or {})
+        if found != jobs:
+            jobs = found
+            write_targets(file, jobs)
+            told = ", ".join(f"{job} (port {port})" for port, job in sorted(jobs.items()))
+            sys.stdout.write(f"scraping: {told or 'nothing yet, as no marketplace runs'}\n")
+            sys.stdout.flush()
+        await asyncio.sleep(WATCH_SECONDS)
+
+
+@asynccontextmanager
+async def running(server: Server) -> AsyncIterator[asyncio.subprocess.Process]:
+    """Runs a server, out of reach of a Ctrl-C, until the block ends."""
+    with server.log.open("w") as log:
+        process = await asyncio.create_subprocess_exec(
+            *ENDS_WITH_US,
+            *server.command,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+    try:
+        yield process
+    finally:
+        await end(process)
+
+
+async def end(process: asyncio.subprocess.Process) -> None:
+    """Has it stop, and kills it when that takes too long."""
+    with suppress(ProcessLookupError):
+        process.terminate()
+    try:
+        await asyncio.wait_for(process.wait(), STOP_SECONDS)
+    except TimeoutError:
+        process.kill()
+        await process.wait()
+
+
+async def answers(server: Server) -> None:
+    """Waits until somebody answers there, and tells so."""
+    host, _, port = server.listen.rpartition(":")
+    while True:
+        try:
+            _, writer = await asyncio.open_connection(host, int(port))
+        except OSError:
+            await asyncio.sleep(POLL_SECONDS)
+            continue
+        writer.close()
+        sys.stdout.write(f"{server.name} runs\n")
+        sys.stdout.flush()
+        return
+
+
+def check_ports(*settings: Settings) -> None:
+    """Raises StartError with a line for every address that is taken."""
+    mistakes = []
+    for part in settings:
+        try:
+            listener(part, "listen").close()
+        except StartError as error:
+            mistakes.append(error)
+    refuse(mistakes)
+
+
+async def run() -> int:
+    """Runs until a signal or the end of one of the two; gives the exit code."""
+    stop = stop_on_signal()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, stop.set)
+    prometheus, zipkin = load(PrometheusSettings), load(ZipkinSettings)
+    services = side_ports(load_all())
+    check_ports(prometheus, zipkin)
+    servers = (prometheus_server(prometheus), zipkin_server(zipkin))
+    ready = READY.format(prometheus=prometheus.listen, zipkin=zipkin.listen, folder=prometheus.folder)
+    sys.stdout.write("Prometheus and Zipkin start, which takes about ten seconds\n")
+    sys.stdout.flush()
+    async with AsyncExitStack() as stack:
+        processes = [await stack.enter_async_context(running(server)) for server in servers]
+        watching = asyncio.create_task(watch(prometheus.folder / "config" / "targets.json", services))
+        announcing = asyncio.create_task(announce(servers, ready))
+        waits = [watching, *(asyncio.create_task(wait) for wait in (stop.wait(), *(each.wait() for each in processes)))]
+        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        for task in (announcing, *waits):
+            task.cancel()
+        if watching.done():
+            watching.result()
+        return 0 if stop.is_set() else tell_ended(servers, processes)
+
+
+async def announce(servers: Sequence[Server], ready: str) -> None:
+    """Tells the user where to look, as soon as both answer."""
+    await asyncio.gather(*map(answers, servers))
+    sys.stdout.write(ready)
+    sys.stdout.flush()
+
+
+def tell_ended(servers: Sequence[Server], processes: Sequence[asyncio.subprocess.Process]) -> int:
+    """Tells which servers have ended by themselves; gives the exit code."""
+    for server, process in zip(servers, processes, strict=True):
+        if process.returncode is not None:
+            sys.stderr.write(f"{server.name} has ended by itself, see {server.log}\n")
+    return 1
+
+
+if __name__ == "__main__":
+    run_to_exit(run())

@@ -1,0 +1,78 @@
+"""The marketplace with all that it can have: each service and the gateway a process, PostgreSQL, Redis and Kafka."""
+
+import sys
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+
+import httpx
+
+from services.loms.seed import seed_stocks
+from services.topics import TopicSettings, create_topics
+from tests.kafka import running_kafka
+from tests.marketplace import GATEWAY, Program, environment_on_free_ports, started
+from tests.postgres import create_database, drop_database
+from tests.redis import running_redis
+
+SERVICES = ("notifier", "loms", "product", "cart")
+SKUS = sorted(sku for sku, stock in seed_stocks().items() if stock.available > 50)
+TOKEN = {"authorization": "Bearer testtoken"}
+
+
+@asynccontextmanager
+async def whole_stack(folder: Path, server: str) -> AsyncIterator[dict[str, Program]]:
+    """Starts everything with its databases on this server and its logs in the folder; gives the programs by name.
+
+    The cart is in memory, as only that counts what is in it.
+    """
+    async with AsyncExitStack() as stack:
+        kafka = stack.enter_context(running_kafka())
+        redis = stack.enter_context(running_redis(2))
+        await create_topics(TopicSettings(kafka_bootstrap=kafka.bootstrap))
+        settings = environment_on_free_ports() | {
+            "CART_REDIS_URLS": ",".join(shard.url for shard in redis),
+            "LOMS_KAFKA_BOOTSTRAP": kafka.bootstrap,
+            "NOTIFIER_KAFKA_BOOTSTRAP": kafka.bootstrap,
+        }
+        for service in ("LOMS", "NOTIFIER"):
+            database = await create_database(server)
+            stack.push_async_callback(drop_database, database)
+            urls = dict.fromkeys((f"{service}_DATABASE_URL", f"{service}_DATABASE_DIRECT_URL"), database)
+            settings |= {f"{service}_STORAGE": "postgres", **urls}
+        programs = {
+            service: stack.enter_context(
+                started(folder / service, sys.executable, "-m", f"services.{service}", **settings)
+            )
+            for service in SERVICES
+        }
+        for service, program in programs.items():
+            program.answer(f"http://127.0.0.1:{side_port(service, program)}/readyz")
+        programs["gateway"] = stack.enter_context(started(folder / "gateway", GATEWAY, **settings))
+        programs["gateway"].answer(f"{programs['gateway'].url}/healthz")
+        yield programs
+
+
+def side_port(name: str, program: Program) -> int:
+    """Where a part of the stack answers operators."""
+    return int(program.settings[f"{name.upper()}_SIDE_LISTEN"].rpartition(":")[2])
+
+
+async def purchase(http: httpx.AsyncClient, user: int) -> None:
+    """The purchase path, an order that is cancelled, and a request that is refused.
+
+    Users that follow each other buy different things, so that the catalogue is asked, and the cache, too.
+    """
+    sku = SKUS[user % len(SKUS)]
+    (await http.post(f"/user/{user}/cart/{sku}", json={"count": 1})).raise_for_status()
+    for _ in range(2):
+        (await http.get(f"/user/{user}/cart")).raise_for_status()
+    (await http.get(f"/product/{sku}", headers=TOKEN)).raise_for_status()
+    ordered = await http.post("/cart/checkout", json={"userId": user})
+    paid = ordered.raise_for_status().json()["orderId"]
+    (await http.post("/order/pay", json={"orderId": paid})).raise_for_status()
+    (await http.get(f"/order/{paid}/notifications")).raise_for_status()
+    (await http.post(f"/user/{user}/cart/{sku}", json={"count": 1})).raise_for_status()
+    order = {"userId": user, "items": [{"sku": sku, "count": 1}]}
+    cancelled = (await http.post("/order/create", json=order)).raise_for_status().json()["orderId"]
+    (await http.post("/order/cancel", json={"orderId": cancelled})).raise_for_status()
+    assert (await http.get("/order/info", params={"orderId": 10**9})).status_code == 404

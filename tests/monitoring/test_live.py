@@ -1,0 +1,87 @@
+"""What dashboards and alerts ask for is there, in a Prometheus that scrapes the marketplace while it sells."""
+
+import asyncio
+import re
+from itertools import count
+from pathlib import Path
+
+import httpx
+import pytest
+
+from codegen.dashboards.alerts import ALERTS
+from codegen.dashboards.boards import BOARDS
+from codegen.dashboards.grafana import Query
+from codegen.dashboards.metrics import OF_A_SERVICE
+from codegen.dashboards.rules import RECORDINGS
+from tests.marketplace import Program
+from tests.monitoring.stack import purchase, side_port, whole_stack
+from tests.prometheus import PrometheusServer, running_prometheus
+from tests.waiting import until
+
+CHOSEN = {"$__rate_interval": "1m", "$rpc_service": ".+"}
+"""What Grafana would fill in."""
+LABEL = re.compile(r"{{(\w+)}}|\$labels\.(\w+)")
+SECONDS = 60
+
+
+def queries() -> dict[str, Query]:
+    """All that is asked, by where it is; the text that goes with it names labels."""
+    asked = {
+        f"{board.title}, {panel.title}, {query.legend}": query
+        for board in BOARDS
+        for panel in board.panels
+        for query in panel.queries
+    }
+    texts = {alert.name: f"{alert.summary} {alert.description}" for alert in ALERTS}
+    return (
+        asked
+        | {rule.record: Query(rule.record, "") for rule in RECORDINGS}
+        | {alert.name: Query(alert.value, texts[alert.name]) for alert in ALERTS}
+    )
+
+
+def has_data(prometheus: PrometheusServer, query: Query) -> bool:
+    """Whether there is a number, with all the labels that the text names."""
+    expression = query.expression
+    for variable, value in CHOSEN.items():
+        expression = expression.replace(variable, value)
+    wanted = {first or second for first, second in LABEL.findall(query.legend)}
+    return any(wanted <= {label for label in labels if labels[label]} for labels, _ in prometheus.values(expression))
+
+
+async def all_are_scraped(prometheus: PrometheusServer, jobs: set[str]) -> bool:
+    """Whether it knows what there was before anything is sold."""
+    return prometheus.jobs() == dict.fromkeys(jobs, "up")
+
+
+async def without_data(prometheus: PrometheusServer, url: str) -> list[str]:
+    """Which queries have no data, however long the marketplace sells."""
+    left = queries()
+    users = count(1)
+    async with httpx.AsyncClient(base_url=url, trust_env=False) as http:
+        end = asyncio.get_running_loop().time() + SECONDS
+        while left and asyncio.get_running_loop().time() < end:
+            await purchase(http, next(users))
+            left = {name: query for name, query in left.items() if not has_data(prometheus, query)}
+    return sorted(left)
+
+
+def shown(name: str, program: Program) -> set[str]:
+    """The names of the metrics that a part of the marketplace shows."""
+    page = httpx.get(f"http://127.0.0.1:{side_port(name, program)}/metrics", trust_env=False)
+    return set(re.findall(r"^# TYPE (\w+) ", page.text, re.MULTILINE))
+
+
+@pytest.mark.timeout(180)
+async def test_what_is_asked_for_is_there(tmp_path: Path, server: str) -> None:
+    async with whole_stack(tmp_path, server) as programs:
+        jobs = {side_port(name, program): name for name, program in programs.items()}
+        with running_prometheus(jobs) as prometheus:
+            await until(lambda: all_are_scraped(prometheus, set(jobs.values())))
+            empty = await without_data(prometheus, programs["gateway"].url)
+            broken = prometheus.broken_rules()
+        missing = {name: set(OF_A_SERVICE[name]) - shown(name, each) for name, each in programs.items()}
+
+    assert empty == []
+    assert broken == {}
+    assert missing == {name: set() for name in OF_A_SERVICE}
