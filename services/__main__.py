@@ -33,8 +33,10 @@ from services.notifier.__main__ import NotifierSettings, notifier
 from services.product.__main__ import ProductSettings, product
 
 S = TypeVar("S", bound=Settings)
+V = TypeVar("V", bound=ServiceSettings)
 D = TypeVar("D", bound=DatabaseSettings)
 
+SERVICE_HOURS = 24 * 365
 GATEWAY_STOP_SECONDS = 2.5
 POLL_SECONDS = 0.02
 
@@ -42,13 +44,17 @@ READY = """
   Swagger UI   http://{listen}/
   OpenAPI      http://{listen}/openapi.json
   health       http://{listen}/healthz
-  token        {token} (for Product: press Authorize in Swagger UI)
+  token        {token}
 
-  Access is off, but for the token of Product. {lifetime} Ctrl-C stops it.
+  {access} {lifetime} Ctrl-C stops it.
 
 """
 
 
+ACCESS = {
+    "off": "Access is off, but for the token of Product.",
+    "on": "Access is on: users need a token.",
+}
 LIFETIMES = {
     "memory": "The data live as long as this process.",
     "postgres": "The data are still there at the next start.",
@@ -61,6 +67,10 @@ class MarketplaceSettings(Settings):
     log_format: Format = "console"
     storage: Literal["memory", "postgres"] = "memory"
     """Where the data live: with postgres in an embedded PostgreSQL, which outlives the process."""
+    access: Literal["off", "on"] = "off"
+    """Whether callers need tokens. The development key signs them, but for services that have access_keys."""
+    access_folder: Path = Path(".data/access")
+    """Where that key is."""
     postgres_folder: Path = Path(".data/postgres")
     postgres_port: int = Field(default=5441, ge=1, le=HIGHEST_PORT)
 
@@ -133,11 +143,33 @@ async def run(gateway_program: Path | None) -> int:
     settings = load_all()
     configure_logging(settings.marketplace.log_level, settings.marketplace.log_format)
     check_ports(settings, with_gateway=gateway_program is not None)
-    async with with_storage(settings) as stored, marketplace(stored) as addresses:
+    async with with_storage(with_access(settings)) as stored, marketplace(stored) as addresses:
         if gateway_program is None:
             await stop.wait()
             return 0
         return await run_gateway(gateway_program, settings, addresses, stop)
+
+
+def with_access(settings: AllSettings) -> AllSettings:
+    """The settings, with the development key where access is on, and a token for the calls of the cart itself."""
+    if settings.marketplace.access == "off":
+        return settings
+    from services.token import signer  # noqa: PLC0415  it takes 0.1 s, and access may be off
+
+    signs = signer(settings.marketplace.access_folder)
+
+    def keyed(service: V, **more: object) -> V:
+        said = service.model_dump(include=service.model_fields_set)
+        return service.model_copy(update={"access_keys": signs.keys, **more, **said})
+
+    token = SecretStr(signs.of_service("cart", SERVICE_HOURS))
+    return replace(
+        settings,
+        cart=keyed(settings.cart, product_token=token),
+        loms=keyed(settings.loms),
+        product=keyed(settings.product),
+        notifier=keyed(settings.notifier),
+    )
 
 
 @asynccontextmanager
@@ -190,6 +222,7 @@ async def run_gateway(program: Path, settings: AllSettings, addresses: dict[str,
     environment = {
         "GATEWAY_LOG_FORMAT": settings.marketplace.log_format,
         "GATEWAY_LOG_LEVEL": settings.marketplace.log_level,
+        "GATEWAY_ACCESS": settings.marketplace.access,
         **{f"GATEWAY_{service.upper()}_ADDRESS": found for service, found in addresses.items()},
         **os.environ,
         "GATEWAY_EXIT_WITH_PARENT": "1",
@@ -225,10 +258,17 @@ async def announce(settings: AllSettings) -> None:
             await asyncio.sleep(POLL_SECONDS)
             continue
         writer.close()
-        token = settings.product.token.get_secret_value()
-        sys.stdout.write(READY.format(listen=listen, token=token, lifetime=LIFETIMES[settings.marketplace.storage]))
+        facts = {"access": ACCESS[settings.marketplace.access], "lifetime": LIFETIMES[settings.marketplace.storage]}
+        sys.stdout.write(READY.format(listen=listen, token=hint(settings), **facts))
         sys.stdout.flush()
         return
+
+
+def hint(settings: AllSettings) -> str:
+    """Which token to give to Swagger UI, after a press on Authorize."""
+    if settings.marketplace.access == "on":
+        return "make token USER=1 prints one for Swagger UI: press Authorize there"
+    return f"{settings.product.token.get_secret_value()} (for Product: press Authorize in Swagger UI)"
 
 
 def main() -> None:

@@ -24,15 +24,18 @@ from services.chassis.clock import Clock, utc_now
 from services.chassis.contract import Rpc
 from services.chassis.lifecycle import main
 from services.chassis.log import Logger, get_logger
+from services.chassis.metrics import Readings
 from services.chassis.migrations import migrated_database
 from services.chassis.rate_limiter import Turns
 from services.chassis.redis_shards import RedisShards, RedisUrls, redis_shards, split_urls
 from services.chassis.server import servicer, serving
 from services.chassis.settings import Address, DatabaseSettings, Replicas
 from services.chassis.shared_rate_limiter import SharedRateLimiter, own_share
+from services.chassis.tls import tls_of
 
 MIGRATIONS = Path(__file__).parents[2] / "sql" / "cart" / "migrations"
 FORGET_INTERVAL_SECONDS = 60
+OBJECTS = Readings("cart_objects", "What the in-memory cart holds.", ("kind",))
 
 
 class CartSettings(DatabaseSettings):
@@ -59,7 +62,9 @@ class CartSettings(DatabaseSettings):
 async def storage_of(settings: CartSettings, log: Logger) -> AsyncIterator[MemoryStorage | PostgresStorage]:
     """Where carts live."""
     if settings.storage == "memory":
-        yield MemoryStorage()
+        storage = MemoryStorage()
+        with OBJECTS.source(storage.objects):
+            yield storage
         return
     async with migrated_database(settings, MIGRATIONS, log) as database:
         yield PostgresStorage(database)
@@ -98,13 +103,14 @@ async def cart(settings: CartSettings, clock: Clock = utc_now) -> AsyncIterator[
     async with (
         storage_of(settings, log) as storage,
         shards_of(settings, log) as shards,
-        client(loms_pb2_grpc.LomsServiceStub, settings.loms_address, "loms") as loms,
+        client(loms_pb2_grpc.LomsServiceStub, settings.loms_address, "loms", tls=tls_of(settings)) as loms,
         client(
             product_pb2_grpc.ProductServiceStub,
             settings.product_address,
             "product",
             token,
             limiter_of(settings, shards, log),
+            tls=tls_of(settings),
         ) as product,
         cached_products(ProductClient(product), LocalStore() if shards is None else shards, token) as products,
     ):

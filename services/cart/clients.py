@@ -9,9 +9,9 @@ from marketplace.product.v1 import product_pb2, product_pb2_grpc
 
 from services.cart.usecases import Cart, OutOfStockError, Product, ProductUnknownError
 from services.chassis.cache import Cache, Store
-from services.chassis.call import current_call
+from services.chassis.call import Call, current_call
 from services.chassis.contract import rpc
-from services.chassis.errors import FailedPreconditionError, NotFoundError
+from services.chassis.errors import FailedPreconditionError, InternalError, NotFoundError
 from services.chassis.worker_pool import in_parallel
 
 GET_PRODUCT = "/marketplace.product.v1.ProductService/GetProduct"
@@ -34,16 +34,19 @@ class ProductClient:
     async def ask(self, sku: int) -> product_pb2.GetProductResponse | None:
         """What the catalogue answers, or None if it does not have the sku."""
         try:
-            return await self._stub.GetProduct(product_pb2.GetProductRequest(sku=sku))
+            answer = await self._stub.GetProduct(product_pb2.GetProductRequest(sku=sku))
         except NotFoundError:
             return None
+        if answer.sku != sku:
+            raise InternalError("product answered about another sku")
+        return answer
 
 
 class CachedProducts:
-    """The catalogue. What it has answered to the cart itself is remembered.
+    """The catalogue. What it has answered is remembered, for callers who may know it.
 
-    For a caller who brings a token of his own it is asked each time: whether that token is
-    good for the answer only the catalogue can say.
+    While access is off, nobody knows the caller who brings a token of his own: for him the
+    catalogue is asked each time, as it has to say whether that token is good.
     """
 
     def __init__(
@@ -58,15 +61,17 @@ class CachedProducts:
         return product
 
     async def products(self, skus: Sequence[int]) -> list[Product]:
-        call = current_call.get()
-        if call is not None and call.token not in {None, self._own_token}:
+        if self._is_stranger(current_call.get()):
             return await self._client.products(skus)
         found = await self._cache.found(skus)
         products = {sku: to_product(sku, answer) for sku, answer in found.items()}
-        missing = [sku for sku in skus if sku not in products]
-        loaded = await in_parallel(PRODUCTS_AT_ONCE, self._loaded, missing)
-        products.update(zip(missing, loaded, strict=True))
+        if missing := [sku for sku in skus if sku not in products]:
+            loaded = await in_parallel(PRODUCTS_AT_ONCE, self._loaded, missing)
+            products.update(zip(missing, loaded, strict=True))
         return [products[sku] for sku in skus]
+
+    def _is_stranger(self, call: Call | None) -> bool:
+        return call is not None and call.caller is None and call.token not in {None, self._own_token}
 
     async def _loaded(self, sku: int) -> Product:
         return to_product(sku, await self._cache.loaded(sku))

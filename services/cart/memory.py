@@ -34,8 +34,13 @@ class MemoryStorage:
         # LOMS may outlive this process and remembers the versions that it has seen: never begin at one of them.
         self._versions = count(time.time_ns())
         self._carts: dict[int, _Cart] = {}
+        self._lines = 0
         self._checkouts: dict[tuple[int, UUID], _Checkout] = {}
         """Oldest first."""
+
+    def objects(self) -> dict[tuple[str, ...], float]:
+        """How many carts and lines it holds."""
+        return {("cart",): len(self._carts), ("line",): self._lines}
 
     async def add(self, user_id: int, item: Item, line_limit: int, cart_limit: int) -> Added:
         cart = self._carts.get(user_id)
@@ -47,6 +52,7 @@ class MemoryStorage:
             return Added.CART_FULL
         if cart is None:
             cart = self._carts[user_id] = _Cart(next(self._versions))
+        self._lines += item.sku not in cart.counts
         cart.counts[item.sku] = total
         cart.version = next(self._versions)
         return Added.DONE
@@ -54,11 +60,13 @@ class MemoryStorage:
     async def delete(self, user_id: int, sku: int) -> None:
         cart = self._carts.get(user_id)
         if cart and cart.counts.pop(sku, None) is not None:
+            self._lines -= 1
             cart.version = next(self._versions)
 
     async def clear(self, user_id: int) -> None:
         cart = self._carts.get(user_id)
         if cart and cart.counts:
+            self._lines -= len(cart.counts)
             cart.counts.clear()
             cart.version = next(self._versions)
 
@@ -78,10 +86,12 @@ class MemoryStorage:
         stored = self._carts[cart.user_id]
         if stored.ordered_version >= cart.version:
             return
+        self._lines -= len(stored.counts)
         for item in cart.items:
             left = stored.counts.pop(item.sku, 0) - item.count
             if left > 0:
                 stored.counts[item.sku] = left
+        self._lines += len(stored.counts)
         stored.ordered_version = cart.version
         stored.version = next(self._versions)
 

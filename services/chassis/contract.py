@@ -18,6 +18,19 @@ def _code_policy(code: options.Code.ValueType) -> options.CodePolicy:
 COMMON_CODES = frozenset(code for code in options.Code.values() if _code_policy(code).common)
 
 
+_UNKNOWN_CALLER = (options.CODE_UNAUTHENTICATED, "TOKEN_INVALID")
+_WRONG_CALLER = (options.CODE_PERMISSION_DENIED, "PERMISSION_DENIED")
+
+# The pairs of code and reason with which a call ends that is not for its caller.
+REFUSALS: dict[int, frozenset[tuple[options.Code.ValueType, str]]] = {
+    options.ACCESS_PUBLIC: frozenset(),
+    options.ACCESS_TOKEN: frozenset({_UNKNOWN_CALLER}),
+    options.ACCESS_OWN_USER: frozenset({_UNKNOWN_CALLER, _WRONG_CALLER}),
+    options.ACCESS_OWNER: frozenset({_UNKNOWN_CALLER}),
+    options.ACCESS_SERVICE: frozenset({_UNKNOWN_CALLER, _WRONG_CALLER}),
+}
+
+
 class ContractError(Exception):
     """The contract does not say what it must."""
 
@@ -66,7 +79,7 @@ class Rpc:
     default_deadline: float
     max_deadline: float
     catalogue: frozenset[tuple[options.Code.ValueType, str]]
-    """The pairs of code and reason that it lists."""
+    """The pairs of code and reason that it lists, or that follow from its access."""
     user_field: str
     """The field of the request that names the user whose own it is; empty if there is none."""
     idempotency_key: str
@@ -105,7 +118,7 @@ def rpc(path: str) -> Rpc:
         access=policy.access,
         default_deadline=default,
         max_deadline=longest,
-        catalogue=frozenset((error.code, error.reason) for error in policy.errors),
+        catalogue=frozenset((error.code, error.reason) for error in policy.errors) | REFUSALS[policy.access],
         user_field=policy.user_field,
         idempotency_key=policy.idempotency_key,
         retry=_retry(policy.retry) if policy.HasField("retry") else None,

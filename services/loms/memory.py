@@ -12,7 +12,10 @@ from uuid import UUID, uuid4
 
 from services.chassis.bell import Bell
 from services.chassis.call import current_traceparent
+from services.chassis.clock import utc_now
 from services.loms.usecases import (
+    ORDERS,
+    Backlog,
     Change,
     Created,
     Item,
@@ -91,11 +94,12 @@ class MemoryStorage:
         self._unpaid[order_id] = now
         return Created(order_id)
 
-    async def order(self, order_id: int) -> Order | None:
-        return self._orders.get(order_id)
-
-    async def change(self, order_id: int, change: Change, now: datetime) -> Status | None:
+    async def order(self, order_id: int, owner: int | None = None) -> Order | None:
         order = self._orders.get(order_id)
+        return order if order and owner in {None, order.user_id} else None
+
+    async def change(self, order_id: int, change: Change, now: datetime, owner: int | None = None) -> Status | None:
+        order = await self.order(order_id, owner)
         if order is None:
             return None
         if order.status is Status.AWAITING_PAYMENT:
@@ -129,6 +133,11 @@ class MemoryStorage:
         for event in events:
             self._outbox.pop(event.id, None)
 
+    async def backlog(self) -> Backlog:
+        oldest = next(iter(self._outbox.values()), None)
+        age = (utc_now() - oldest.moment).total_seconds() if oldest else 0.0
+        return Backlog(len(self._outbox), max(0.0, age))
+
     def _free(self, sku: int) -> int:
         stock = self._stocks.get(sku)
         return stock.available if stock else 0
@@ -155,4 +164,5 @@ class MemoryStorage:
             *(order.user_id, order.status, now, current_traceparent()),
         )
         self._outbox[event.id] = event
+        ORDERS.add(order.status)
         self._bell.ring()

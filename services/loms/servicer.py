@@ -5,6 +5,7 @@ from uuid import UUID
 from marketplace.loms.v1 import loms_pb2 as pb
 from marketplace.loms.v1 import loms_pb2_grpc as pb_grpc
 
+from services.chassis.call import current_owner
 from services.chassis.server import Context
 from services.loms.usecases import Item, Orders, Stocks
 
@@ -21,7 +22,7 @@ class LomsServicer(pb_grpc.LomsServiceServicer):
         return pb.OrderCreateResponse(order_id=order_id)
 
     async def OrderInfo(self, request: pb.OrderInfoRequest, context: Context) -> pb.OrderInfoResponse:
-        order = await self._orders.info(request.order_id)
+        order = await self._orders.info(request.order_id, current_owner())
         return pb.OrderInfoResponse(
             status=order.status,
             user_id=order.user_id,
@@ -29,11 +30,11 @@ class LomsServicer(pb_grpc.LomsServiceServicer):
         )
 
     async def OrderPay(self, request: pb.OrderPayRequest, context: Context) -> pb.OrderPayResponse:
-        await self._orders.pay(request.order_id)
+        await self._orders.pay(request.order_id, current_owner())
         return pb.OrderPayResponse()
 
     async def OrderCancel(self, request: pb.OrderCancelRequest, context: Context) -> pb.OrderCancelResponse:
-        await self._orders.cancel(request.order_id)
+        await self._orders.cancel(request.order_id, current_owner())
         return pb.OrderCancelResponse()
 
     async def StocksInfo(self, request: pb.StocksInfoRequest, context: Context) -> pb.StocksInfoResponse:

@@ -18,7 +18,7 @@ from pydantic_settings import SettingsConfigDict
 
 from services.chassis import lifecycle
 from services.chassis.background import background
-from services.chassis.bus import Consumer, InProcessTopic, Received
+from services.chassis.bus import Consumer, InProcessTopic, ObservedConsumer, Received
 from services.chassis.contract import event
 from services.chassis.errors import AppError
 from services.chassis.kafka import KafkaConsumer, KafkaTopic
@@ -71,6 +71,7 @@ async def notifier(settings: NotifierSettings, order_events: Consumer | None = N
     """Serves the notifier and consumes the events of orders; gives the port."""
     log = get_logger(settings.service)
     topic = order_events or consumer_of(settings, log)
+    observed = ObservedConsumer(topic, event(OrderEvent.DESCRIPTOR).topic, settings.service)
     async with storage_of(settings, log) as storage:
         notifications = Notifications(storage, log)
 
@@ -78,7 +79,7 @@ async def notifier(settings: NotifierSettings, order_events: Consumer | None = N
             await notifications.handle([to_arrived(received) for received in batch])
 
         async def consume() -> None:
-            await topic.consume(handle, log)
+            await observed.consume(handle, log)
 
         registered = servicer(pb_grpc.add_NotifierServiceServicer_to_server, NotifierServicer(notifications))
         async with background(consume), serving(settings, registered) as port:

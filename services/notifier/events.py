@@ -49,7 +49,7 @@ def to_notification(message: Message) -> Notification:
     check_rules(headers)
     if message.key != str(event.order_id).encode():
         raise event_json.EventError("key: is not the order_id")
-    return Notification(event.order_id, headers.sequence, event.status, event.moment.ToDatetime(UTC))
+    return Notification(event.order_id, headers.sequence, event.status, event.moment.ToDatetime(UTC), headers.user_id)
 
 
 def _order_id(key: bytes) -> int | None:

@@ -33,8 +33,9 @@ class MemoryStorage:
             self._letters[letter.id] = letter
         return Recorded(found.news, parked)
 
-    async def notifications(self, order_id: int) -> Sequence[Notification]:
-        return tuple(self._notifications.get(order_id, ()))
+    async def notifications(self, order_id: int, owner: int | None = None) -> Sequence[Notification]:
+        recorded = self._notifications.get(order_id, ())
+        return tuple(notification for notification in recorded if owner in {None, notification.user_id})
 
     async def letters(self, after: int, limit: int) -> Sequence[Letter]:
         return list(islice((letter for letter in self._letters.values() if letter.id > after), limit))

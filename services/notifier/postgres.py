@@ -25,6 +25,8 @@ from services.notifier.usecases import (
 )
 
 NO_ORDER = 0
+NOBODY = 0
+"""Whose orders those are that were recorded before their users were."""
 
 
 @dataclass(slots=True)
@@ -62,11 +64,13 @@ class PostgresStorage:
 
         return await self._database.write(work, repeatable=True)
 
-    async def notifications(self, order_id: int) -> Sequence[Notification]:
+    async def notifications(self, order_id: int, owner: int | None = None) -> Sequence[Notification]:
         rows = await self._database.read(
-            lambda connection: notifications.AsyncReader(connection).notifications_of_order(order_id=order_id)
+            lambda connection: notifications.AsyncReader(connection).notifications_of_order(
+                order_id=order_id, owner=owner
+            )
         )
-        return [Notification(row.order_id, row.sequence, row.status, row.moment) for row in rows]
+        return [Notification(row.order_id, row.sequence, row.status, row.moment, row.user_id or NOBODY) for row in rows]
 
     async def letters(self, after: int, limit: int) -> Sequence[Letter]:
         rows = await self._database.read(
@@ -129,12 +133,14 @@ class PostgresStorage:
 async def store(locked: Locked, news: Sequence[Notification]) -> None:
     """Stores notifications, which are news of the locked orders."""
     if news:
-        await locked.querier.record_notifications(
+        stored = notifications.RecordNotificationsParams(
             order_ids=[notification.order_id for notification in news],
             sequences=[notification.sequence for notification in news],
             statuses=[notification.status for notification in news],
             moments=[notification.moment for notification in news],
+            user_ids=[notification.user_id for notification in news],
         )
+        await locked.querier.record_notifications(stored)
     locked.new = news
 
 

@@ -9,6 +9,7 @@ from typing import Protocol, TypeVar
 
 from services.chassis.errors import AppError
 from services.chassis.log import Logger
+from services.chassis.metrics import Counter, counter
 
 T = TypeVar("T")
 
@@ -17,6 +18,8 @@ ATTEMPTS = 3
 PAUSE_SECONDS = 0.002
 PAGE = 500
 BEHIND = "an earlier event of its order is parked"
+NOTIFICATIONS = counter("notifier_notifications", "Notifications of this status, each once.", "status")
+DEAD_LETTERS = Counter("notifier_dead_letters", "Events that were parked.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +31,8 @@ class Notification:
     """1 for the first change of the order, then without a gap."""
     status: str
     moment: datetime
+    user_id: int
+    """Whose order it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,8 +112,8 @@ class Storage(Protocol):
         """
         ...
 
-    async def notifications(self, order_id: int) -> Sequence[Notification]:
-        """Those of an order, in order."""
+    async def notifications(self, order_id: int, owner: int | None = None) -> Sequence[Notification]:
+        """Those of an order, in order: none if it is not the owner's where one is given."""
         ...
 
     async def letters(self, after: int, limit: int) -> Sequence[Letter]:
@@ -190,8 +195,9 @@ class Notifications:
             await self.handle(batch[:middle])
             await self.handle(batch[middle:])
 
-    async def of_order(self, order_id: int) -> Sequence[Notification]:
-        return await self._storage.notifications(order_id)
+    async def of_order(self, order_id: int, owner: int | None = None) -> Sequence[Notification]:
+        """Those of an order, in order: none if it is not the owner's where one is given."""
+        return await self._storage.notifications(order_id, owner)
 
     async def letters(self) -> AsyncIterator[Letter]:
         """What is parked, those of an order in the order of its events."""
@@ -253,8 +259,10 @@ class Notifications:
 
     def _tell(self, recorded: Recorded) -> None:
         for notification in recorded.news:
+            NOTIFICATIONS.add(notification.status)
             self._log.info("order status changed", order_id=notification.order_id, status=notification.status)
         for arrived in recorded.parked:
+            DEAD_LETTERS.inc()
             event = arrived.event
             self._log.warning(
                 "event parked",

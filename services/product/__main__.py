@@ -10,7 +10,6 @@ from marketplace.product.v1 import product_pb2_grpc as pb_grpc
 from pydantic import Field, SecretStr
 from pydantic_settings import SettingsConfigDict
 
-from services.chassis.access import KnownTokens
 from services.chassis.clock import Clock, utc_now
 from services.chassis.lifecycle import main
 from services.chassis.server import servicer, serving
@@ -28,7 +27,7 @@ class ProductSettings(ServiceSettings):
     listen: Address = "127.0.0.1:50053"
     side_listen: Address = "127.0.0.1:9103"
     token: SecretStr = SecretStr("testtoken")
-    """The token that callers need."""
+    """The token that callers need while access is off."""
     rate_limit: int = Field(default=0, ge=0)
     """How many calls a second it takes; 0 for any number."""
 
@@ -39,8 +38,7 @@ async def product(settings: ProductSettings, clock: Clock = utc_now) -> AsyncIte
     products = [Product(**row) for row in json.loads(CATALOGUE_FILE.read_text())]
     catalogue = Catalogue(products, Throttle(settings.rate_limit, clock))
     registered = servicer(pb_grpc.add_ProductServiceServicer_to_server, ProductServicer(catalogue))
-    access = KnownTokens([settings.token.get_secret_value()])
-    async with serving(settings, registered, access=access) as port:
+    async with serving(settings, registered, known_tokens=[settings.token.get_secret_value()]) as port:
         yield port
 
 

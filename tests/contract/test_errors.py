@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from typing import Any, cast
 
 import pytest
-from chassis.v1 import options_pb2 as options
 from google.protobuf.descriptor import MethodDescriptor
 from marketplace.cart.v1 import cart_pb2 as pb
 from marketplace.loms.v1 import loms_pb2
@@ -15,9 +14,10 @@ from services.cart.memory import MemoryStorage
 from services.cart.servicer import CartServicer
 from services.cart.usecases import Carts
 from services.chassis.clock import utc_now
-from services.chassis.contract import Rpc, rpc
-from services.chassis.errors import AppError, UnauthenticatedError, UnavailableError
+from services.chassis.contract import REFUSALS, Rpc, rpc
+from services.chassis.errors import AppError, UnavailableError
 from services.chassis.server import Context
+from services.chassis.status import GRPC_CODES
 from tests.contract.contract import SERVICES, Outcome, errors_of, listed, methods, outcome, policy
 
 PRODUCT, LOMS = "/marketplace.product.v1.ProductService/", "/marketplace.loms.v1.LomsService/"
@@ -109,8 +109,7 @@ async def test_every_listed_error_is_one_of_the_service_or_of_its_access_or_from
     possible = {outcome(cls) for cls in errors_of(service)}
     if service == "cart":
         possible |= await passed_on(described)
-    if described.access == options.ACCESS_TOKEN:
-        possible.add(outcome(UnauthenticatedError))
+    possible |= {(GRPC_CODES[code].name, reason) for code, reason in REFUSALS[described.access]}
 
     assert listed(described) <= possible
 

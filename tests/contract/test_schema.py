@@ -69,7 +69,6 @@ NOT_STORED = {
     },
     "notifier": {
         "OrderEventHeaders.event_id": "an event that comes again has the same order and sequence",
-        "OrderEventHeaders.user_id": "who may ask is not decided here",
     },
 }
 """The fields that no column stores though they have rules, or the name of a column, and why."""
@@ -77,6 +76,7 @@ NOT_STORED = {
 WIDER: dict[str, dict[str, dict[str | None, str]]] = {
     "notifier": {
         "dead_letters.order_id": {None: "the key of a broken event may be no order id"},
+        "notifications.user_id": {None: "what was recorded before it was stored"},
         "order_sequences.last_sequence": {"0": "an order is locked before anything of it is recorded"},
     }
 }

@@ -7,24 +7,21 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlencode
 
 import asyncpg
 import grpc
 import httpx
 import pytest
-from google.protobuf import json_format
-from google.protobuf.message_factory import GetMessageClass
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 from marketplace.cart.v1 import cart_pb2, cart_pb2_grpc
 from marketplace.loms.v1 import loms_pb2, loms_pb2_grpc
 from marketplace.notifier.v1 import notifier_pb2, notifier_pb2_grpc
 from marketplace.product.v1 import product_pb2, product_pb2_grpc
 
-from services.chassis.access import KnownTokens
 from services.chassis.errors import AbortedError, AppError, NotFoundError
 from services.chassis.server import Context, Servicer, servicer, serving
-from tests.marketplace import GATEWAY, ROOT, free_ports, started
+from tests.e2e.examples import RPCS, call, operations, request
+from tests.marketplace import GATEWAY, free_ports, started
 from tests.settings import AnySettings
 
 CANARY = "s3cr3t-canary"
@@ -48,7 +45,6 @@ SERVICES = {
         product_pb2_grpc.add_ProductServiceServicer_to_server,
     ),
 }
-RPCS = [method for service in SERVICES for method in service.methods]
 
 
 class CanaryError(AppError):
@@ -111,42 +107,8 @@ async def port(fault: Fault) -> AsyncIterator[int]:
         failing(filled_in, [method.name for method in service.methods], add, fault)
         for service, (filled_in, add) in SERVICES.items()
     ]
-    async with serving(AnySettings(), *servicers, access=KnownTokens([TOKEN])) as port:
+    async with serving(AnySettings(), *servicers, known_tokens=[TOKEN]) as port:
         yield port
-
-
-def operations() -> list[tuple[str, str, object]]:
-    """Verb, path and body of each operation, as the examples of the document say."""
-    document = json.loads((ROOT / "gen" / "openapi" / "openapi.json").read_text())
-    return [
-        (verb, *_example(path, operation))
-        for path, each in document["paths"].items()
-        for verb, operation in each.items()
-    ]
-
-
-def _example(path: str, operation: dict[str, Any]) -> tuple[str, object]:
-    query = {}
-    for parameter in operation.get("parameters", []):
-        if not parameter["required"]:
-            continue
-        value = parameter["schema"]["examples"][0]
-        if parameter["in"] == "path":
-            path = path.replace(f"{{{parameter['name']}}}", str(value))
-        else:
-            query[parameter["name"]] = value
-    body = operation.get("requestBody", {}).get("content", {}).get("application/json", {}).get("example")
-    return f"{path}?{urlencode(query)}", body
-
-
-def requests() -> dict[str, dict[str, Any]]:
-    """The fields of a right request to each RPC."""
-    item = {"sku": 1, "count": 1}
-    fields = {"user_id": 1, "order_id": 1, **item, "items": [item]}
-    return {
-        rpc.full_name: {name: value for name, value in fields.items() if name in rpc.input_type.fields_by_name}
-        for rpc in RPCS
-    }
 
 
 @asynccontextmanager
@@ -176,13 +138,8 @@ async def test_over_grpc_a_fault_is_an_id_and_nothing_else(
     ids = []
     async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
         for rpc in RPCS:
-            method: Any = channel.unary_unary(
-                f"/{rpc.containing_service.full_name}/{rpc.name}",
-                request_serializer=GetMessageClass(rpc.input_type).SerializeToString,
-            )
-            request = json_format.ParseDict(requests()[rpc.full_name], GetMessageClass(rpc.input_type)())
             with pytest.raises(grpc.aio.AioRpcError) as raised:
-                await method(request, metadata=[("authorization", f"Bearer {TOKEN}")], timeout=5)
+                await call(channel, rpc, request(rpc), f"Bearer {TOKEN}")
             error = raised.value
             everything = f"{error.details()} {error.initial_metadata()} {error.trailing_metadata()}"
             assert CANARY.lower() not in everything.lower()
@@ -202,8 +159,8 @@ async def test_over_http_a_fault_is_an_id_and_nothing_else(
     async with gateway_to(port, log) as http:
         for make in FAULTS.values():
             fault.make = make
-            for verb, path, body in operations():
-                answer = await http.request(verb, path, json=body)
+            for operation in operations():
+                answer = await http.request(operation.verb, operation.path, json=operation.body)
                 assert CANARY.lower() not in f"{answer.text} {answer.headers}".lower()
                 said = answer.json()
                 assert (answer.status_code, said["code"], said["message"]) == (500, code_pb2.INTERNAL, "internal error")

@@ -19,9 +19,12 @@ def main() -> int:
     parser.add_argument("seeds", type=int, nargs="+")
     parser.add_argument("--examples", type=int, default=100, help="cases of each operation and phase, at most")
     parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--access", action="store_true", help="with access on, by two users with tokens")
     arguments = parser.parse_args()
     FOLDER.mkdir(parents=True, exist_ok=True)
-    runs = {seed: _run(seed, arguments.examples, arguments.workers) for seed in arguments.seeds}
+    runs = {
+        seed: _run(seed, arguments.examples, arguments.workers, access=arguments.access) for seed in arguments.seeds
+    }
     wanted = successes(arguments.examples)
     bad = {seed: problems for seed, run in runs.items() if (problems := run.problems(wanted))}
     cases = sum(run.counts.get("cases", 0) for run in runs.values())
@@ -36,14 +39,14 @@ def successes(examples: int) -> int:
     return SUCCESSES * min(examples, ENOUGH) // ENOUGH
 
 
-def _run(seed: int, examples: int, workers: int) -> Run:
+def _run(seed: int, examples: int, workers: int, *, access: bool) -> Run:
     def progress(counts: dict[str, Any], seconds: float) -> None:
         line = f"seed {seed}: {counts.get('cases', 0):,} cases, {counts.get('failed', 0)} wrong, {seconds:.0f} s"
         if sys.stdout.isatty():
             _say(f"\r{line}")
 
     _say(f"seed {seed} …")
-    run = fuzz(FOLDER, seed, examples, workers, progress)
+    run = fuzz(FOLDER, seed, examples, workers, progress, access=access)
     _say(f"\r{summary(seed, run)}\n")
     if run.exit_code:
         _say(run.output)

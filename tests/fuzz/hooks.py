@@ -13,9 +13,11 @@ from urllib.parse import urlsplit
 
 import requests
 import schemathesis
-from schemathesis import CheckContext, HookContext, Response
+from schemathesis import AuthContext, CheckContext, HookContext, Response
+from schemathesis.generation.meta import TestPhase
 
-from tests.fuzz import oracle
+from services.chassis.access import bearer_token
+from tests.fuzz import access, oracle
 from tests.fuzz.corrections import AnyCase, RequestIds, Users, is_positive, parse_one_at_a_time, write_plain_integers
 from tests.fuzz.counts import Counts
 from tests.fuzz.operations import Broken, Contract, Operation
@@ -32,6 +34,9 @@ def register(operations: Iterable[Operation], inexpressible: Mapping[str, Iterab
     contract, counts = Contract(tuple(operations), inexpressible), Counts()
     inexpressibles, request_ids, users = Inexpressible(contract, counts), RequestIds(), Users()
     parse_one_at_a_time()
+    callers = access.callers()
+    if callers is not None:
+        _sign_in(callers)
 
     @schemathesis.hook
     def filter_case(_context: HookContext, case: AnyCase) -> bool:
@@ -39,13 +44,58 @@ def register(operations: Iterable[Operation], inexpressible: Mapping[str, Iterab
 
     @schemathesis.hook
     def map_case(_context: HookContext, case: AnyCase) -> AnyCase:
-        if is_positive(case):
+        if is_positive(case) or (callers is not None and "Authorization" not in case.headers):
             request_ids.correct(case)
-            users.correct(case)
+        if is_positive(case):
+            if callers is None:
+                users.correct(case)
             write_plain_integers(case)
         return case
 
-    schemathesis.check(type("ContractOracle", (_ContractOracle,), {"contract": contract, "counts": counts}))
+    on = None if callers is None else access.On({token: user for user, token in callers.tokens.items()})
+    facts = {"contract": contract, "counts": counts, "access": on}
+    schemathesis.check(type("ContractOracle", (_ContractOracle,), facts))
+
+
+def _sign_in(callers: access.Callers) -> None:
+    """Gives each request the token of one of the callers."""
+
+    class Tokens:
+        def get(self, case: AnyCase, _context: AuthContext) -> str:
+            return callers.tokens[_caller(callers, case)]
+
+        def set(self, case: AnyCase, token: str, _context: AuthContext) -> None:
+            case.headers["Authorization"] = f"Bearer {token}"
+
+    schemathesis.auth(refresh_interval=None)(Tokens)
+
+    @schemathesis.hook
+    def before_call(_context: HookContext, case: AnyCase, _arguments: dict[str, Any]) -> None:
+        if bearer_token(case.headers.get("Authorization", "")) in callers.tokens.values():  # links may have changed it
+            case.headers["Authorization"] = f"Bearer {callers.tokens[_caller(callers, case)]}"
+
+    @schemathesis.hook
+    def after_call(_context: HookContext, _case: AnyCase, response: Response) -> None:
+        made = _made(response)
+        if made is not None:
+            callers.made(made, bearer_token(str(response.request.headers.get("Authorization", ""))) or "")
+
+
+def _caller(callers: access.Callers, case: AnyCase) -> int:
+    assert case.meta
+    places = [place for place in (case.path_parameters, case.query, case.body) if isinstance(place, Mapping)]
+    said = {name: value for place in places for name, value in place.items()}
+    in_order = case.meta.phase.name in {TestPhase.EXAMPLES, TestPhase.STATEFUL}
+    request = f"{case.method} {case.path} {sorted((name, str(value)) for name, value in said.items())}"
+    return callers.caller(request, said.get("userId"), said.get("orderId"), always_right=in_order)
+
+
+def _made(response: Response) -> object:
+    """The order that an answer names."""
+    if response.status_code != 200:
+        return None
+    answer = response.json()
+    return answer.get("orderId") if isinstance(answer, dict) else None
 
 
 class Inexpressible:
@@ -83,6 +133,7 @@ class _ContractOracle:
 
     contract: ClassVar[Contract]
     counts: ClassVar[Counts]
+    access: ClassVar[access.On | None]
 
     def __init__(self, token: str) -> None:
         self._token = token
@@ -92,7 +143,7 @@ class _ContractOracle:
             return  # a failure that is looked at again
         self._count(response, case)
         try:
-            wanted = oracle.expected(self.contract, _sent(response.request), self._token)
+            wanted = oracle.expected(self.contract, _sent(response.request), self.access or access.Off(self._token))
         except UndecidedError as error:
             self.counts.undecided[str(error)] += 1
             return

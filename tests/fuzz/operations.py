@@ -24,7 +24,10 @@ class Operation:
     path: str
     request: type[Message]
     has_body: bool
-    needs_token: bool
+    access: str
+    """The kind of access that it needs, as the document writes it."""
+    user_field: str = ""
+    """The field that names the user whose own it is, if its access asks for that."""
 
     @property
     def descriptor(self) -> Descriptor:

@@ -15,6 +15,7 @@ from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 
 from services.chassis.access import bearer_token
+from tests.fuzz.access import Access
 from tests.fuzz.integers import as_integer, is_canonical, is_integer, kind_of
 from tests.fuzz.operations import Broken, Contract, Operation
 from tests.fuzz.strict_json import Body, MalformedError, UndecidedError
@@ -59,7 +60,7 @@ class _Reading:
         self.violations.append((name, rule))
 
 
-def expected(contract: Contract, sent: Sent, token: str) -> Expected:
+def expected(contract: Contract, sent: Sent, access: Access) -> Expected:
     """What should be answered. Raises UndecidedError if that cannot be told."""
     if sum(len(name) + len(value) for name, value in sent.headers.items()) > _LARGE:
         raise UndecidedError("large headers")
@@ -69,7 +70,7 @@ def expected(contract: Contract, sent: Sent, token: str) -> Expected:
     here = [operation for operation in routes if operation.verb == sent.verb]
     if not here or parts is None:
         return Expected((204 if sent.verb == "OPTIONS" else 405) if routes else 404)
-    return _of_headers(sent) or _of_body(here[0], sent) or _of_rules(contract, here[0], parts, sent, token)
+    return _of_headers(sent) or _of_body(here[0], sent) or _of_rules(contract, here[0], parts, sent, access)
 
 
 def message_of(operation: Operation, parts: list[bytes], query: str, body: bytes | None) -> Message | None:
@@ -138,7 +139,7 @@ def _of_body(operation: Operation, sent: Sent) -> Expected | None:
     return Expected(415) if operation.has_body and given and not _is_json(sent.headers) else None
 
 
-def _of_rules(contract: Contract, operation: Operation, parts: list[bytes], sent: Sent, token: str) -> Expected:
+def _of_rules(contract: Contract, operation: Operation, parts: list[bytes], sent: Sent, access: Access) -> Expected:
     try:
         reading = _read(operation, parts, urlsplit(sent.url).query, sent.body if operation.has_body else None)
     except MalformedError:
@@ -150,8 +151,9 @@ def _of_rules(contract: Contract, operation: Operation, parts: list[bytes], sent
     message = _message(reading)
     if _differs(message, sent.headers.get(_KEY.lower())):
         return Expected(409)
-    if operation.needs_token and bearer_token(sent.headers.get("authorization", "")) != token:
-        return Expected(401)
+    refusal = access.refusal(operation, message, bearer_token(sent.headers.get("authorization", "")))
+    if refusal is not None:
+        return Expected(refusal)
     broken = contract.broken(message)
     return Expected(400, broken) if broken else Expected()
 

@@ -13,11 +13,12 @@ import pytest
 
 from tests.fuzz.__main__ import ENOUGH, SUCCESSES, successes
 from tests.fuzz.counts import Counts
-from tests.fuzz.run import Run, fuzz, schemathesis
+from tests.fuzz.run import Run, config_of_two_users, fuzz, schemathesis
 from tests.marketplace import ROOT, healthy_marketplace
 
 _DOCUMENT = ROOT / "gen/openapi/openapi.json"
-_SEED, _EXAMPLES = 1, ENOUGH
+_ACCESS_DOCUMENT = ROOT / "gen/openapi/openapi-access.json"
+_SEED, _EXAMPLES, _FEW = 1, ENOUGH, 5
 
 
 @pytest.mark.timeout(240)
@@ -37,6 +38,24 @@ def test_in_a_run_nothing_fails_every_operation_succeeds_thirty_times_and_nearly
     assert judged + sum(undecided.values()) == cases
     assert judged >= 0.99 * cases
     assert run.counts["dropped"] <= 0.01 * cases
+
+
+@pytest.mark.timeout(120)
+def test_in_a_run_with_access_on_nothing_fails_and_every_operation_is_open_to_those_alone_who_may(
+    tmp_path: Path,
+) -> None:
+    run = fuzz(tmp_path, _SEED, _FEW, access=True)
+    assert run.exit_code == 0, run.output
+    assert run.problems(successes(_FEW)) == []
+    assert run.counts["judged"] >= 0.99 * run.counts["cases"] > 400
+
+    operations = list(_operations(json.loads(_ACCESS_DOCUMENT.read_text())))
+    answers = run.counts["answers"]
+    assert run.successes.keys() == answers.keys() == {each["operationId"] for each in operations}
+    for operation in operations:
+        found, access = answers[operation["operationId"]], operation["x-access"]
+        assert ("401" in found) == (access != "public"), operation["operationId"]
+        assert ("403" in found) == (access == "own_user"), operation["operationId"]
 
 
 @pytest.mark.parametrize(("dropped", "complaints"), [(0, 0), (10, 0), (11, 1)])
@@ -121,6 +140,18 @@ def test_a_run_fails_when_the_oracle_expects_another_answer(url: str, tmp_path: 
     assert found.exit_code == 1
     assert "the answer is 200 and not 401" in found.output
     assert found.counts["failed"] > 0
+
+
+def test_a_run_with_access_on_fails_where_access_is_off(url: str, tmp_path: Path) -> None:
+    """It lets both users into each other's carts, and those in who bring no token, which schemathesis tries itself."""
+    config = config_of_two_users(tmp_path / "schemathesis.toml")
+    options = ("--seed", "1", "--max-examples", "20", "--phases", "fuzzing", "--mode", "positive", "--no-shrink")
+    only = ("--include-operation-id", "Clear", "--url", url)
+    folder = tmp_path / "access"
+    found = schemathesis(tmp_path / "run", str(_ACCESS_DOCUMENT), *options, *only, config=config, access_folder=folder)
+    assert found.exit_code == 1
+    assert "the answer is 204 and not 403" in found.output
+    assert "API accepts requests without authentication" in found.output
 
 
 def _operations(document: dict[str, Any]) -> Iterator[dict[str, Any]]:

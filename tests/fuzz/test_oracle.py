@@ -7,26 +7,31 @@ from marketplace.cart.v1 import cart_pb2
 from marketplace.loms.v1 import loms_pb2
 from marketplace.product.v1 import product_pb2
 
+from tests.fuzz.access import Access, Off, On
 from tests.fuzz.hooks import difference
 from tests.fuzz.operations import Contract, Operation
 from tests.fuzz.oracle import Expected, Sent, expected
 from tests.fuzz.strict_json import UndecidedError
 
-_ADD = Operation("A", "POST", "/user/{user_id}/cart/{sku}", cart_pb2.ItemAddRequest, has_body=True, needs_token=False)
-_DELETE = Operation(
-    "D", "DELETE", "/user/{user_id}/cart/{sku}", cart_pb2.ItemDeleteRequest, has_body=False, needs_token=False
-)
-_CREATE = Operation("C", "POST", "/order/create", loms_pb2.OrderCreateRequest, has_body=True, needs_token=False)
-_INFO = Operation("I", "GET", "/order/info", loms_pb2.OrderInfoRequest, has_body=False, needs_token=False)
-_PRODUCT = Operation("P", "GET", "/product/{sku}", product_pb2.GetProductRequest, has_body=False, needs_token=True)
-_CONTRACT = Contract((_ADD, _DELETE, _CREATE, _INFO, _PRODUCT), {})
+_USER = {"access": "own_user", "user_field": "user_id"}
+_ADD = Operation("A", "POST", "/user/{user_id}/cart/{sku}", cart_pb2.ItemAddRequest, has_body=True, **_USER)
+_DELETE = Operation("D", "DELETE", "/user/{user_id}/cart/{sku}", cart_pb2.ItemDeleteRequest, has_body=False, **_USER)
+_LIST = Operation("L", "GET", "/user/{user_id}/cart", cart_pb2.ListRequest, has_body=False, **_USER)
+_CREATE = Operation("C", "POST", "/order/create", loms_pb2.OrderCreateRequest, has_body=True, **_USER)
+_INFO = Operation("I", "GET", "/order/info", loms_pb2.OrderInfoRequest, has_body=False, access="owner")
+_STOCK = Operation("S", "GET", "/stock/info", loms_pb2.StocksInfoRequest, has_body=False, access="public")
+_PRODUCT = Operation("P", "GET", "/product/{sku}", product_pb2.GetProductRequest, has_body=False, access="token")
+_CONTRACT = Contract((_ADD, _DELETE, _LIST, _CREATE, _INFO, _STOCK, _PRODUCT), {})
 _JSON = {"content-type": "application/json"}
 _ID, _OTHER = "2f1c0bd4-11aa-4e4c-8f00-0123456789ab", "2f1c0bd4-11aa-4e4c-8f00-0123456789ac"
+_OFF = Off("testtoken")
 _ITEM = '{"sku": 1, "count": 1}'
 
 
-def _ask(verb: str, path: str, body: str = "", headers: dict[str, str] | None = None) -> Expected:
-    return expected(_CONTRACT, Sent(verb, f"http://localhost{path}", headers or {}, body.encode()), "testtoken")
+def _ask(
+    verb: str, path: str, body: str = "", headers: dict[str, str] | None = None, access: Access = _OFF
+) -> Expected:
+    return expected(_CONTRACT, Sent(verb, f"http://localhost{path}", headers or {}, body.encode()), access)
 
 
 @pytest.mark.parametrize(
@@ -133,6 +138,37 @@ def test_the_header_stands_for_the_request_id(given: str | None, key: str, wante
 )
 def test_other_refusals_come_first(verb: str, path: str, headers: dict[str, str], status: int | None) -> None:
     assert _ask(verb, path, "", headers).status == status
+
+
+@pytest.mark.parametrize(
+    ("verb", "path", "body", "token", "status"),
+    [
+        ("GET", "/user/1/cart", "", None, 401),
+        ("GET", "/user/1/cart", "", "testtoken", 401),
+        ("GET", "/user/1/cart", "", "one", None),
+        ("GET", "/user/1/cart", "", "two", 403),
+        ("GET", "/user/0/cart", "", None, 401),
+        ("GET", "/user/0/cart", "", "one", 403),
+        ("GET", "/user/x/cart", "", None, 400),
+        ("GET", "/order/info?orderId=1", "", None, 401),
+        ("GET", "/order/info?orderId=1", "", "two", None),
+        ("GET", "/order/info?orderId=0", "", "two", 400),
+        ("GET", "/stock/info?sku=1", "", None, None),
+        ("GET", "/product/1", "", None, 401),
+        ("GET", "/product/1", "", "two", None),
+        ("POST", "/order/create", f'{{"userId": 1, "items": [{_ITEM}]}}', "one", None),
+        ("POST", "/order/create", f'{{"userId": 1, "items": [{_ITEM}]}}', "two", 403),
+        ("POST", "/order/create", '{"userId": 1, "items": []}', "two", 403),
+        ("POST", "/order/create", '{"userId": 1, "items": []}', "one", 400),
+        ("POST", "/order/create", '{"userId": 1', "two", 400),
+        ("POST", "/order/create", "{}", None, 401),
+    ],
+)
+def test_with_access_on_the_gateway_refuses_first_then_the_token_then_the_rules(
+    verb: str, path: str, body: str, token: str | None, status: int | None
+) -> None:
+    headers = {**(_JSON if body else {}), **({"authorization": f"Bearer {token}"} if token else {})}
+    assert _ask(verb, path, body, headers, On({"one": 1, "two": 2})).status == status
 
 
 def test_what_cannot_be_told_is_not_told() -> None:

@@ -95,10 +95,15 @@ async def create(
 
 
 async def change(
-    connection: asyncpg.Connection, order_id: int, target: OrderStatus = OrderStatus.PAYED, *, sold: bool = True
+    connection: asyncpg.Connection,
+    order_id: int,
+    target: OrderStatus = OrderStatus.PAYED,
+    *,
+    sold: bool = True,
+    owner: int | None = None,
 ) -> OrderStatus | None:
     querier = orders.AsyncQuerier(connection)
-    return await querier.change_order(orders.ChangeOrderParams(order_id, target, sold, LATER, TRACE))
+    return await querier.change_order(orders.ChangeOrderParams(order_id, owner, target, sold, LATER, TRACE))
 
 
 async def change_unpaid(
@@ -396,17 +401,27 @@ async def test_order_has_its_items_in_sku_order(connection: asyncpg.Connection, 
     order_id = await add_order(connection, {2: 20, 3: 10, 1: 30}, status)
     await add_order(connection, {4: 40})
 
-    assert await orders.AsyncReader(connection).order(order_id=order_id) == orders.OrderRow(
-        order_id, USER, status, [1, 2, 3], [30, 20, 10]
-    )
+    for owner in (None, USER):
+        assert await orders.AsyncReader(connection).order(order_id=order_id, owner=owner) == orders.OrderRow(
+            order_id, USER, status, [1, 2, 3], [30, 20, 10]
+        )
+
+
+async def test_the_order_of_somebody_else_is_not_found_and_not_changed(connection: asyncpg.Connection) -> None:
+    order_id = await add_order(connection, {1: 1}, OrderStatus.AWAITING_PAYMENT)
+
+    assert await orders.AsyncReader(connection).order(order_id=order_id, owner=USER + 1) is None
+    assert await change(connection, order_id, owner=USER + 1) is None
+    assert await change(connection, order_id, owner=USER) is OrderStatus.AWAITING_PAYMENT
+    assert await change(connection, order_id, owner=USER) is OrderStatus.PAYED
 
 
 async def test_order_that_is_unknown_or_has_no_items_is_not_found(connection: asyncpg.Connection) -> None:
     order_id = await add_order(connection, {})
     other_id = await add_order(connection, {1: 1})
 
-    assert await orders.AsyncReader(connection).order(order_id=order_id) is None
-    assert await orders.AsyncReader(connection).order(order_id=other_id + 1) is None
+    assert await orders.AsyncReader(connection).order(order_id=order_id, owner=None) is None
+    assert await orders.AsyncReader(connection).order(order_id=other_id + 1, owner=None) is None
 
 
 @pytest.mark.parametrize(

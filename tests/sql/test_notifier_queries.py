@@ -18,6 +18,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 NOW = FakeClock()()
 LATER = NOW + timedelta(hours=1)
 ORDER, OTHER_ORDER, THIRD_ORDER = 5, 6, 7
+USER, OTHER_USER = 31, 32
 
 
 async def add_orders(connection: asyncpg.Connection, last_sequences: dict[int, int]) -> None:
@@ -28,8 +29,8 @@ async def add_orders(connection: asyncpg.Connection, last_sequences: dict[int, i
 async def add_notifications(connection: asyncpg.Connection, order_id: int, *sequences: int) -> None:
     """Stores notifications, in this order on the disk."""
     await add_orders(connection, {order_id: max(sequences)})
-    added = [(order_id, sequence, NOW) for sequence in sequences]
-    statement = "INSERT INTO notifications (order_id, sequence, status, moment) VALUES ($1, $2, 'new', $3)"
+    added = [(order_id, sequence, NOW, USER) for sequence in sequences]
+    statement = "INSERT INTO notifications (order_id, sequence, status, moment, user_id) VALUES ($1, $2, 'new', $3, $4)"
     await connection.executemany(statement, added)
 
 
@@ -67,7 +68,7 @@ async def locked(connection: asyncpg.Connection, *order_ids: int) -> list[Locked
 async def record(connection: asyncpg.Connection, *changes: tuple[int, int, str, datetime]) -> None:
     order_ids, sequences, statuses, moments = zip(*changes, strict=True)
     await notifications.AsyncQuerier(connection).record_notifications(
-        order_ids=order_ids, sequences=sequences, statuses=statuses, moments=moments
+        notifications.RecordNotificationsParams(order_ids, sequences, statuses, moments, [USER] * len(changes))
     )
 
 
@@ -220,15 +221,27 @@ async def test_notifications_of_order_are_those_of_the_order_in_order(connection
     await add_notifications(connection, ORDER, 3, 1, 2)
     await add_notifications(connection, OTHER_ORDER, 4)
 
-    assert await notifications.AsyncReader(connection).notifications_of_order(order_id=ORDER) == [
-        Notification(ORDER, sequence, "new", NOW) for sequence in (1, 2, 3)
-    ]
+    for owner in (None, USER):
+        found = await notifications.AsyncReader(connection).notifications_of_order(order_id=ORDER, owner=owner)
+        assert found == [Notification(ORDER, sequence, "new", NOW, USER) for sequence in (1, 2, 3)]
+
+
+async def test_notifications_of_order_are_for_its_user_and_old_ones_for_nobody(
+    connection: asyncpg.Connection,
+) -> None:
+    await add_notifications(connection, ORDER, 1)
+    await add_notifications(connection, OTHER_ORDER, 1)
+    await connection.execute("UPDATE notifications SET user_id = NULL WHERE order_id = $1", OTHER_ORDER)
+
+    reader = notifications.AsyncReader(connection)
+    assert await reader.notifications_of_order(order_id=ORDER, owner=OTHER_USER) == []
+    assert await reader.notifications_of_order(order_id=OTHER_ORDER, owner=USER) == []
 
 
 async def test_notifications_of_order_that_is_unknown_are_none(connection: asyncpg.Connection) -> None:
     await add_notifications(connection, OTHER_ORDER, 1)
 
-    assert await notifications.AsyncReader(connection).notifications_of_order(order_id=ORDER) == []
+    assert await notifications.AsyncReader(connection).notifications_of_order(order_id=ORDER, owner=None) == []
 
 
 async def test_park_events_stores_them_in_their_order(connection: asyncpg.Connection) -> None:

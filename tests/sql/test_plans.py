@@ -59,7 +59,7 @@ FILL = {
     """,
     "notifier": f"""
         INSERT INTO order_sequences SELECT n, 1 FROM {NUMBERS};
-        INSERT INTO notifications SELECT n, 1, 'new', {MOMENT} FROM {NUMBERS};
+        INSERT INTO notifications SELECT n, 1, 'new', {MOMENT}, n FROM {NUMBERS};
         INSERT INTO dead_letters (event_id, order_id, partition, position, key, value, headers, error)
         SELECT n, n, 0, n, '', '', '[]', 'wrong' FROM {NUMBERS};
     """,
@@ -77,9 +77,9 @@ EXECUTE: dict[str, dict[str, Execute]] = {
         "forget_requests": lambda connection: orders.AsyncQuerier(connection).forget_requests(
             used_before=SOON, batch=BATCH
         ),
-        "order": lambda connection: orders.AsyncReader(connection).order(order_id=ID),
+        "order": lambda connection: orders.AsyncReader(connection).order(order_id=ID, owner=ID),
         "change_order": lambda connection: orders.AsyncQuerier(connection).change_order(
-            orders.ChangeOrderParams(ID, OrderStatus.PAYED, sold=True, moment=NOW, traceparent=None)
+            orders.ChangeOrderParams(ID, ID, OrderStatus.PAYED, sold=True, moment=NOW, traceparent=None)
         ),
         "change_unpaid_orders": lambda connection: orders.AsyncQuerier(connection).change_unpaid_orders(
             orders.ChangeUnpaidOrdersParams(SOON, BATCH, OrderStatus.CANCELLED, sold=False, moment=NOW)
@@ -116,11 +116,11 @@ EXECUTE: dict[str, dict[str, Execute]] = {
         "lock_orders": lambda connection: notifications.AsyncQuerier(connection).lock_orders(order_ids=[ID, ID + 1]),
         "locked_orders": lambda connection: notifications.AsyncReader(connection).locked_orders(order_ids=[ID, ID + 1]),
         "record_notifications": lambda connection: notifications.AsyncQuerier(connection).record_notifications(
-            order_ids=[ID, ID + 1], sequences=[2, 2], statuses=["payed", "payed"], moments=[NOW, NOW]
+            notifications.RecordNotificationsParams([ID, ID + 1], [2, 2], ["payed", "payed"], [NOW, NOW], [ID, ID + 1])
         ),
         "is_committed": lambda connection: notifications.AsyncReader(connection).is_committed(transaction_id="3"),
         "notifications_of_order": lambda connection: notifications.AsyncReader(connection).notifications_of_order(
-            order_id=ID
+            order_id=ID, owner=ID
         ),
         "park_events": lambda connection: dead_letters.AsyncQuerier(connection).park_events(
             dead_letters.ParkEventsParams(

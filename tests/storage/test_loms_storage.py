@@ -88,6 +88,20 @@ async def test_an_unknown_order_or_sku_is_none(storage: Storage, clock: FakeCloc
     assert await storage.available(UNKNOWN_SKU) is None
 
 
+async def test_an_order_is_not_there_for_anybody_but_its_owner(storage: Storage, clock: FakeClock) -> None:
+    created = await storage.create(order(user_id=7), clock())
+    found = await storage.order(created.order_id)
+    before = await statuses(storage)
+
+    for change in (PAY, CANCEL):
+        assert await storage.change(created.order_id, change, clock(), owner=8) is None
+    assert await storage.order(created.order_id, owner=8) is None
+    assert (await storage.order(created.order_id), await statuses(storage)) == (found, before)
+    assert await storage.order(created.order_id, owner=7) == found
+    assert await storage.change(created.order_id, PAY, clock(), owner=7) is Status.AWAITING_PAYMENT
+    assert await storage.change(created.order_id, PAY, clock(), owner=8) is None
+
+
 async def test_a_paid_orders_units_are_gone_for_good(storage: Storage, clock: FakeClock) -> None:
     created = await storage.create(order(3), clock())
 

@@ -47,6 +47,7 @@ T = TypeVar("T")
 NOW = FakeClock()()
 STATUSES = ("new", "awaiting payment", "payed")
 ORDER, OTHER_ORDER, REFUSED_ORDER = 5, 6, 13
+USER, OTHER_USER = 31, 32
 ORDERS, CHANGES = 40, 3
 PAGE = 1000
 CHUNK = 65_536
@@ -72,7 +73,7 @@ def storage(storages: Storages) -> Storage:
 
 
 def notification(sequence: int, order_id: int = ORDER) -> Notification:
-    return Notification(order_id, sequence, STATUSES[sequence - 1], NOW)
+    return Notification(order_id, sequence, STATUSES[sequence - 1], NOW, USER)
 
 
 def event(sequence: int, order_id: int | None = ORDER) -> Event:
@@ -125,6 +126,13 @@ async def test_notifications_of_an_order_come_back_in_order(storage: Storage) ->
     await recorded(storage, good(1, OTHER_ORDER))
 
     assert list(await storage.notifications(ORDER)) == [notification(1), notification(2), notification(3)]
+
+
+async def test_notifications_are_for_nobody_but_the_orders_user(storage: Storage) -> None:
+    await recorded(storage, good(1), good(2))
+
+    assert len(await storage.notifications(ORDER, USER)) == 2
+    assert not await storage.notifications(ORDER, OTHER_USER)
 
 
 async def test_an_unknown_order_has_none(storage: Storage) -> None:

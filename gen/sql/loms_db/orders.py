@@ -169,7 +169,7 @@ SELECT
     array_agg(i.sku ORDER BY i.sku)::bigint [] AS skus,
     array_agg(i.count ORDER BY i.sku)::bigint [] AS counts
 FROM orders AS o INNER JOIN order_items AS i ON o.order_id = i.order_id
-WHERE o.order_id = $1
+WHERE o.order_id = $1 AND o.user_id = coalesce($2::bigint, o.user_id)
 GROUP BY o.order_id
 """
 
@@ -189,12 +189,12 @@ WITH found AS (
         o.order_id,
         o.status
     FROM orders AS o
-    WHERE o.order_id = $1
+    WHERE o.order_id = $1 AND o.user_id = coalesce($2::bigint, o.user_id)
     FOR UPDATE
 ),
 
 changed AS (
-    UPDATE orders AS o SET status = $2::order_status, sequence = o.sequence + 1
+    UPDATE orders AS o SET status = $3::order_status, sequence = o.sequence + 1
     FROM found AS f
     WHERE o.order_id = f.order_id AND f.status = 'awaiting payment'
     RETURNING o.order_id, o.sequence, o.user_id, o.status
@@ -216,7 +216,7 @@ locked AS (
 
 moved AS (
     UPDATE stocks AS s
-    SET reserved = s.reserved - u.count, total = s.total - (CASE WHEN $3::boolean THEN u.count ELSE 0 END)
+    SET reserved = s.reserved - u.count, total = s.total - (CASE WHEN $4::boolean THEN u.count ELSE 0 END)
     FROM units AS u INNER JOIN locked AS l ON u.sku = l.sku
     WHERE s.sku = u.sku
     RETURNING s.sku
@@ -229,8 +229,8 @@ events AS (
         c.sequence,
         c.user_id,
         c.status,
-        $4::timestamptz,
-        $5::text
+        $5::timestamptz,
+        $6::text
     FROM changed AS c
     RETURNING outbox.id
 )
@@ -242,6 +242,7 @@ SELECT found.status FROM found
 @dataclass(frozen=True, slots=True)
 class ChangeOrderParams:
     order_id: int
+    owner: int | None
     target: models.OrderStatus
     sold: bool
     moment: datetime.datetime
@@ -327,9 +328,9 @@ class AsyncReader:
             return None
         return OrderOfRequestRow(*row)
 
-    async def order(self, *, order_id: int) -> OrderRow | None:
-        """An order with its items in sku order."""
-        row = await self._conn.fetchrow(ORDER, order_id)
+    async def order(self, *, order_id: int, owner: int | None) -> OrderRow | None:
+        """An order with its items in sku order. With an owner: only if it is his."""
+        row = await self._conn.fetchrow(ORDER, order_id, owner)
         if row is None:
             return None
         return OrderRow(row[0], row[1], models.ORDER_STATUS_BY_VALUE[row[2]], row[3], row[4])
@@ -362,9 +363,11 @@ class AsyncQuerier(AsyncReader):
 
     async def change_order(self, arg: ChangeOrderParams) -> models.OrderStatus | None:
         """Ends an order that awaits payment: sells its units or releases them, and writes the event.
-        Gives the status that it found.
+        Gives the status that it found. With an owner: only if the order is his.
         """
-        value = await self._conn.fetchval(CHANGE_ORDER, arg.order_id, arg.target, arg.sold, arg.moment, arg.traceparent)
+        value = await self._conn.fetchval(
+            CHANGE_ORDER, arg.order_id, arg.owner, arg.target, arg.sold, arg.moment, arg.traceparent
+        )
         return None if value is None else models.ORDER_STATUS_BY_VALUE[value]
 
     async def change_unpaid_orders(self, arg: ChangeUnpaidOrdersParams) -> list[int]:

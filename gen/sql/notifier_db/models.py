@@ -28,6 +28,7 @@ class Notification:
     sequence: int
     status: str
     moment: datetime.datetime
+    user_id: int | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,7 +45,8 @@ WITH news AS (
         unnest($1::bigint []) AS order_id,
         unnest($2::bigint []) AS sequence,
         unnest($3::text []) AS status,
-        unnest($4::timestamptz []) AS moment
+        unnest($4::timestamptz []) AS moment,
+        unnest($5::bigint []) AS user_id
 ),
 
 last AS (
@@ -63,22 +64,35 @@ advanced AS (
     RETURNING s.order_id
 )
 
-INSERT INTO notifications (order_id, sequence, status, moment)
+INSERT INTO notifications (order_id, sequence, status, moment, user_id)
 SELECT
     n.order_id,
     n.sequence,
     n.status,
-    n.moment
+    n.moment,
+    n.user_id
 FROM news AS n
 """
+
+
+@dataclass(frozen=True, slots=True)
+class RecordNotificationsParams:
+    order_ids: Sequence[int]
+    sequences: Sequence[int]
+    statuses: Sequence[str]
+    moments: Sequence[datetime.datetime]
+    user_ids: Sequence[int]
+
 
 IS_COMMITTED = """-- name: IsCommitted :one
 SELECT (pg_xact_status(($1::text)::xid8) = 'committed')::boolean AS is_committed
 """
 
 NOTIFICATIONS_OF_ORDER = """-- name: NotificationsOfOrder :many
-SELECT order_id, sequence, status, moment FROM notifications
-WHERE notifications.order_id = $1
+SELECT order_id, sequence, status, moment, user_id FROM notifications
+WHERE
+    notifications.order_id = $1
+    AND ($2::bigint IS NULL OR notifications.user_id = $2::bigint)
 ORDER BY notifications.sequence
 """
 
@@ -100,9 +114,9 @@ class AsyncReader:
         value: bool | None = await self._conn.fetchval(IS_COMMITTED, transaction_id)
         return value
 
-    async def notifications_of_order(self, *, order_id: int) -> list[models.Notification]:
-        """The notifications of an order, in order."""
-        return [models.Notification(*row) for row in await self._conn.fetch(NOTIFICATIONS_OF_ORDER, order_id)]
+    async def notifications_of_order(self, *, order_id: int, owner: int | None) -> list[models.Notification]:
+        """The notifications of an order, in order. With an owner: only if it is his."""
+        return [models.Notification(*row) for row in await self._conn.fetch(NOTIFICATIONS_OF_ORDER, order_id, owner)]
 
 
 class AsyncQuerier(AsyncReader):
@@ -121,13 +135,8 @@ class AsyncQuerier(AsyncReader):
         value: str | None = await self._conn.fetchval(LOCK_ORDERS, order_ids)
         return value
 
-    async def record_notifications(
-        self,
-        *,
-        order_ids: Sequence[int],
-        sequences: Sequence[int],
-        statuses: Sequence[str],
-        moments: Sequence[datetime.datetime],
-    ) -> None:
+    async def record_notifications(self, arg: RecordNotificationsParams) -> None:
         """Stores notifications of locked orders."""
-        await self._conn.execute(RECORD_NOTIFICATIONS, order_ids, sequences, statuses, moments)
+        await self._conn.execute(
+            RECORD_NOTIFICATIONS, arg.order_ids, arg.sequences, arg.statuses, arg.moments, arg.user_ids
+        )

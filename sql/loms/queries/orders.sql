@@ -127,7 +127,7 @@ DELETE FROM requests USING old
 WHERE requests.user_id = old.user_id AND requests.request_id = old.request_id;
 
 -- name: Order :one
--- An order with its items in sku order.
+-- An order with its items in sku order. With an owner: only if it is his.
 SELECT
     o.order_id,
     o.user_id,
@@ -135,18 +135,18 @@ SELECT
     array_agg(i.sku ORDER BY i.sku)::bigint [] AS skus,
     array_agg(i.count ORDER BY i.sku)::bigint [] AS counts
 FROM orders AS o INNER JOIN order_items AS i ON o.order_id = i.order_id
-WHERE o.order_id = @order_id
+WHERE o.order_id = @order_id AND o.user_id = coalesce(sqlc.narg('owner')::bigint, o.user_id)
 GROUP BY o.order_id;
 
 -- name: ChangeOrder :one
 -- Ends an order that awaits payment: sells its units or releases them, and writes the event.
--- Gives the status that it found.
+-- Gives the status that it found. With an owner: only if the order is his.
 WITH found AS (
     SELECT
         o.order_id,
         o.status
     FROM orders AS o
-    WHERE o.order_id = @order_id
+    WHERE o.order_id = @order_id AND o.user_id = coalesce(sqlc.narg('owner')::bigint, o.user_id)
     FOR UPDATE
 ),
 

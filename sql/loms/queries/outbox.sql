@@ -9,6 +9,13 @@ LIMIT @batch;
 DELETE FROM outbox
 WHERE outbox.id = ANY(@ids::bigint []);
 
+-- name: Backlog :one
+-- How many events are not known to be sent, and for how many seconds the oldest of them has been there.
+SELECT
+    count(*)::bigint AS events,
+    greatest(coalesce(extract(EPOCH FROM clock_timestamp() - min(o.moment)), 0), 0)::double precision AS oldest_seconds
+FROM outbox AS o;
+
 -- name: Lead :one
 -- Gives the lead to a relay that has it or if nobody does, and tells whether it has it. Waits for no replica.
 WITH leader AS (

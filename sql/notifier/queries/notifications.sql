@@ -30,7 +30,8 @@ WITH news AS (
         unnest(@order_ids::bigint []) AS order_id,
         unnest(@sequences::bigint []) AS sequence,
         unnest(@statuses::text []) AS status,
-        unnest(@moments::timestamptz []) AS moment
+        unnest(@moments::timestamptz []) AS moment,
+        unnest(@user_ids::bigint []) AS user_id
 ),
 
 last AS (
@@ -48,12 +49,13 @@ advanced AS (
     RETURNING s.order_id
 )
 
-INSERT INTO notifications (order_id, sequence, status, moment)
+INSERT INTO notifications (order_id, sequence, status, moment, user_id)
 SELECT
     n.order_id,
     n.sequence,
     n.status,
-    n.moment
+    n.moment,
+    n.user_id
 FROM news AS n;
 
 -- name: IsCommitted :one
@@ -61,7 +63,9 @@ FROM news AS n;
 SELECT (pg_xact_status((@transaction_id::text)::xid8) = 'committed')::boolean AS is_committed;
 
 -- name: NotificationsOfOrder :many
--- The notifications of an order, in order.
+-- The notifications of an order, in order. With an owner: only if it is his.
 SELECT * FROM notifications
-WHERE notifications.order_id = @order_id
+WHERE
+    notifications.order_id = @order_id
+    AND (sqlc.narg('owner')::bigint IS NULL OR notifications.user_id = sqlc.narg('owner')::bigint)
 ORDER BY notifications.sequence;
