@@ -52,15 +52,22 @@ class Answers:
 
 def send(transport: Transport, address: str, load: Load) -> Answers:
     """Sends a load there. Raises when an answer is not a success."""
-    return uvloop.run(_send_http(address, load) if transport == "http" else _send_grpc(address, load))
+    if transport == "grpc":
+        return uvloop.run(_send_grpc(address, load))
+    return send_http(address, [_encoded(message) for message in _messages(load)], load.connections, load.seconds)
 
 
-async def _send_http(address: str, load: Load) -> Answers:
-    requests = itertools.cycle([_encoded(message) for message in _messages(load)])
+def send_http(address: str, requests: Sequence[bytes], connections: int, seconds: float) -> Answers:
+    """Sends these requests again and again. Raises when an answer is not a 200."""
+    return uvloop.run(_send_http(address, requests, connections, seconds))
+
+
+async def _send_http(address: str, given: Sequence[bytes], count: int, seconds: float) -> Answers:
+    requests = itertools.cycle(given)
     host, _, port = address.partition(":")
     loop = asyncio.get_running_loop()
-    run = _Run(load.seconds)
-    connections = [_Connection(run, requests) for _ in range(load.connections)]
+    run = _Run(seconds)
+    connections = [_Connection(run, requests) for _ in range(count)]
     for connection in connections:
         await loop.create_connection(lambda connection=connection: connection, host, int(port))  # type: ignore[misc]
     run.begin()

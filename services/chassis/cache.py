@@ -30,7 +30,8 @@ from typing import Any, Generic, Protocol, Self, TypeVar
 from google.protobuf.message import DecodeError, Message
 
 from services.chassis.contract import Rpc
-from services.chassis.errors import AppError, DeadlineExceededError
+from services.chassis.errors import AppError, DeadlineExceededError, UnauthenticatedError
+from services.chassis.metrics import CACHE_ERRORS, CACHE_REQUESTS, Counts
 
 K = TypeVar("K", bound="int | str")
 M = TypeVar("M", bound=Message)
@@ -116,6 +117,7 @@ class Cache(Generic[K, M]):
     ) -> None:
         assert called.cache is not None
         self.hits = self.misses = self.stale = self.failed_refreshes = 0
+        self._requests = Counts(CACHE_REQUESTS, *called.name.split("/"))
         self._times = called.cache
         self._prefix = f"cache/{FORMAT}{called.path}/"
         self._answer = answer
@@ -152,12 +154,15 @@ class Cache(Generic[K, M]):
             entry = self._decoded(name, entries.get(name, b""))
             if entry is None:
                 self.misses += 1
+                self._requests.add("miss")
                 continue
             found[key], fresh_until = entry
             if self._clock() < fresh_until:
                 self.hits += 1
+                self._requests.add("hit")
             else:
                 self.stale += 1
+                self._requests.add("stale")
                 self._refresh(key)
         return found
 
@@ -168,9 +173,9 @@ class Cache(Generic[K, M]):
             is_own = load is None
             try:
                 return await self._waited(key, load or self._begun(key))
-            except DeadlineExceededError:
+            except (DeadlineExceededError, UnauthenticatedError):
                 if is_own:
-                    raise  # otherwise the deadline was that of somebody else
+                    raise  # otherwise the deadline, or the token, was that of somebody else
 
     def _begun(self, key: K) -> _Load[M]:
         load = self._loads[key] = _Load[M](asyncio.get_running_loop().create_future())
@@ -215,6 +220,7 @@ class Cache(Generic[K, M]):
                 await self.loaded(key)
         except AppError:
             self.failed_refreshes += 1
+            CACHE_ERRORS.inc()
         finally:
             self._refreshed.discard(key)
 

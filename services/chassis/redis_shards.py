@@ -16,7 +16,7 @@ What each guarantee relies on:
 import asyncio
 from collections import defaultdict
 from collections.abc import AsyncIterator, Iterable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractContextManager, asynccontextmanager
 from typing import Annotated, Any
 from urllib.parse import urlsplit
 
@@ -28,8 +28,11 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
+from services.chassis.cache import LocalStore
+from services.chassis.call import current_span
 from services.chassis.hashing import Rendezvous
 from services.chassis.log import Logger
+from services.chassis.metrics import CACHE_ERRORS, REDIS_CLIENT_DURATION, Durations, Timed
 
 ANSWER_SECONDS = 0.016
 """How long a shard may take to answer, the time to connect included."""
@@ -73,8 +76,10 @@ def shard_name(url: str) -> str:
 class Shard:
     """One Redis."""
 
-    def __init__(self, url: str, log: Logger) -> None:
+    def __init__(self, url: str, log: Logger, number: int = 0) -> None:
         self.name = shard_name(url)
+        self._number = str(number)
+        self._durations: dict[str, Durations] = {}
         self._log = log
         self._redis: Any = Redis.from_url(
             url,
@@ -108,7 +113,8 @@ class Shard:
         async with self._connections:
             self._check_whether_left_alone()
             try:
-                answer = await _answered(asyncio.ensure_future(self._redis.execute_command(*command)))
+                with self._observed(str(command[0])):
+                    answer = await _answered(asyncio.ensure_future(self._redis.execute_command(*command)))
             except (RedisConnectionError, RedisTimeoutError, OSError) as error:
                 self._leave_alone(error)
                 raise ShardError(f"{self.name} does not answer") from error
@@ -116,6 +122,13 @@ class Shard:
                 raise ShardError(f"{self.name} refuses {command[0]!s}") from error
         self._is_back()
         return answer
+
+    def _observed(self, command: str) -> AbstractContextManager[None]:
+        if command not in self._durations:
+            self._durations[command] = Durations(REDIS_CLIENT_DURATION, self._number, command)
+        current = current_span()
+        span = current.child(command, "client", {"db.system": "redis", "db.operation": command}) if current else None
+        return Timed(self._durations[command], span)
 
     def _check_whether_left_alone(self) -> None:
         if asyncio.get_running_loop().time() < self._left_alone_until:
@@ -152,11 +165,14 @@ async def _answered(command: "asyncio.Future[Any]") -> Any:
 
 
 class RedisShards:
-    """Names and their values, each on one of the shards. A shard that is down costs its values only."""
+    """Names and their values, each on one of the shards. A shard that is down costs its values only, and
+    those once: what is written meanwhile is kept in the memory of the process.
+    """
 
     def __init__(self, shards: Iterable[Shard]) -> None:
         self.all = tuple(shards)
         self.errors = 0
+        self._meanwhile = LocalStore()
         self._by_name = {shard.name: shard for shard in self.all}
         self._placed = Rendezvous(self._by_name)
 
@@ -173,25 +189,30 @@ class RedisShards:
         return {name: value for values in found for name, value in values.items()}
 
     async def write(self, name: str, value: bytes, seconds: float) -> None:
-        """Keeps the value for so long, if its shard takes it."""
+        """Keeps the value for so long."""
         try:
             await self.shard_of(name).execute("SET", name, value, "PX", round(seconds * 1000))
         except ShardError:
-            self.errors += 1
+            self._count_errors(1)
+            await self._meanwhile.write(name, value, seconds)
 
     async def _read(self, shard: Shard, names: Sequence[str]) -> dict[str, bytes]:
         try:
             values = await shard.execute("MGET", *names)
         except ShardError:
-            self.errors += len(names)
-            return {}
+            self._count_errors(len(names))
+            return await self._meanwhile.read(names)
         return {name: value for name, value in zip(names, values, strict=True) if value is not None}
+
+    def _count_errors(self, count: int) -> None:
+        self.errors += count
+        CACHE_ERRORS.inc(count)
 
 
 @asynccontextmanager
 async def redis_shards(urls: Sequence[str], log: Logger) -> AsyncIterator[RedisShards]:
     """The shards at these URLs. They need not be there when it begins."""
-    shards = [Shard(url, log) for url in urls]
+    shards = [Shard(url, log, number) for number, url in enumerate(urls)]
     try:
         yield RedisShards(shards)
     finally:

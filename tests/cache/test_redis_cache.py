@@ -202,6 +202,22 @@ async def test_a_shard_that_is_gone_costs_its_own_keys_and_little_time(
             assert (await cache.found(SKUS)).keys() == set(SKUS)
 
 
+async def test_what_is_asked_for_while_its_shard_is_down_is_remembered_by_the_process() -> None:
+    with running_redis(2) as servers:
+        catalogue, other = Catalogue(), Catalogue()
+        async with connected(servers) as shards, products(shards, catalogue) as cache, connected(servers) as same:
+            await fill(cache, SKUS)
+            servers[0].kill()
+            lost = on(shards, shards.all[0])
+            for _ in range(3):
+                assert await listed(cache, SKUS) == {sku: product(sku) for sku in SKUS}
+                await until(lambda: is_idle(cache))
+            async with products(same, other) as neighbour:
+                assert lost & (await neighbour.found(SKUS)).keys() == set()
+
+    assert sorted(catalogue.asked) == sorted([*SKUS, *lost])
+
+
 async def test_a_call_waits_20_milliseconds_at_most_for_a_shard_that_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("services.chassis.redis_shards.ANSWER_SECONDS", ANSWER_SECONDS)
     monkeypatch.setattr("services.chassis.redis_shards.RETRY_SECONDS", 0)

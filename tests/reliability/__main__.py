@@ -1,4 +1,4 @@
-"""The long tests of events: `make reliability`, or some: `python -m tests.reliability killed-leaders outage`."""
+"""The long tests: `make reliability`, or some: `python -m tests.reliability killed-leaders outage`."""
 
 import asyncio
 import sys
@@ -9,11 +9,12 @@ from pathlib import Path
 
 from services.chassis.log import configure_logging
 from tests.postgres import running_postgres
+from tests.reliability.carts import CARTS_AND_CACHE
 from tests.reliability.long_sending import SENDING
 from tests.reliability.notifications import RECEIVING
 from tests.reliability.report import Finding, Scenario, row, write
 
-SCENARIOS: Mapping[str, Scenario] = {**SENDING, **RECEIVING}
+SCENARIOS: Mapping[str, Scenario] = {**SENDING, **RECEIVING, **CARTS_AND_CACHE}
 
 
 def main(words: Sequence[str]) -> int:
