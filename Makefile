@@ -19,6 +19,8 @@ say = @printf '\033[1m==>\033[0m %s\n'
 # What the user may say: memory or postgres; of which service a new migration is, and its name.
 MARKETPLACE_STORAGE ?= memory
 STORAGE ?= $(MARKETPLACE_STORAGE)
+MARKETPLACE_ACCESS ?= off
+ACCESS ?= $(MARKETPLACE_ACCESS)
 SERVICE ?=
 NAME ?=
 
@@ -31,8 +33,14 @@ help: ## Print the targets
 	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-z\/-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: run
-run: setup/run ## Run the marketplace, with Swagger UI on http://127.0.0.1:8080 (STORAGE=postgres keeps the data)
-	@exec env MARKETPLACE_STORAGE=$(STORAGE) $(PY) -m services --gateway bin/gateway
+run: setup/run ## Run the marketplace, with Swagger UI on http://127.0.0.1:8080 (STORAGE=postgres keeps the data, ACCESS=on asks for tokens)
+	@exec env MARKETPLACE_STORAGE=$(STORAGE) MARKETPLACE_ACCESS=$(ACCESS) $(PY) -m services --gateway bin/gateway
+
+# The shell has a USER, too, which is not meant.
+token_of = $(if $(SERVICE),--service '$(SERVICE)',$(if $(filter command,$(firstword $(origin USER))),--user '$(USER)'))
+.PHONY: token
+token: setup/python ## Print a token of a user, or of a service, for ACCESS=on: make token USER=1, make token SERVICE=cart
+	@$(if $(token_of),,echo 'say whose it is: make token USER=1, or make token SERVICE=cart' >&2; exit 2;) $(PY) -m services.token $(token_of)
 
 .PHONY: $(services:%=run/%)
 $(services:%=run/%): run/%: setup/python
@@ -44,28 +52,41 @@ run/cart: ## Run the cart alone (likewise run/loms, run/product, run/notifier)
 run/gateway: setup/run ## Run the gateway alone
 	@exec env GATEWAY_LOG_FORMAT=$${GATEWAY_LOG_FORMAT:-console} bin/gateway
 
+.PHONY: monitoring
+monitoring: setup/python third_party/zipkin/installed ## Run Prometheus and Zipkin beside a running marketplace
+	$(call apt-installed,prometheus)
+	@exec $(PY) -m compose.monitoring
+
+.PHONY: certificates
+certificates: setup/python ## Make certificates for mTLS between the services, in .data/certificates
+	@$(PY) -m services.certificates .data/certificates
+
 ##@ Contract
 
 # The contract that its users know.
 BASELINE := api/baseline.binpb.gz
 
 .PHONY: generate
-generate: setup/generate ## Make gen/ from api/ and sql/
-	@$(MAKE) --jobs generate/api generate/sql
+generate: setup/generate ## Make gen/ from api/ and sql/, dashboards and alerts from codegen/dashboards
+	@$(MAKE) --jobs generate/api generate/sql generate/dashboards
 
-.PHONY: generate/api generate/sql
+.PHONY: generate/api generate/sql generate/dashboards
 generate/api:
 	$(BIN)/buf generate
 generate/sql:
 	$(PY) -m codegen.seed
 	rm -rf gen/sql
 	$(BIN)/sqlc generate --file sql/sqlc.yaml
+generate/dashboards:
+	$(PY) -m codegen.dashboards
 
+# What is made, and committed.
+GENERATED := gen sql/loms/migrations compose/grafana/dashboards compose/prometheus/rules
 .PHONY: check-generate
-check-generate: generate ## Fail if gen/ in the index is not what api/ and sql/ produce, new files included
-	@changed="$$(git status --porcelain -- gen sql/loms/migrations | grep '^.[^ ]' || true)"; \
+check-generate: generate ## Fail if what is made is not in the index as it is made now, new files included
+	@changed="$$(git status --porcelain -- $(GENERATED) | grep '^.[^ ]' || true)"; \
 	if [ -n "$$changed" ]; then \
-		printf 'gen/ is not what api/ and sql/ produce; look at it, then "git add gen":\n%s\n' "$$changed" >&2; exit 1; \
+		printf 'this is not what its sources produce; look at it, then "git add" it:\n%s\n' "$$changed" >&2; exit 1; \
 	fi
 
 .PHONY: breaking
@@ -120,7 +141,7 @@ fmt: setup/generate ## Format Python, protos and Go
 lint: setup/generate bin/gateway ## Check style, complexity, layers and the contract
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check --quiet .
-	$(BIN)/complexipy --quiet --failed --max-complexity-allowed 12 services codegen
+	$(BIN)/complexipy --quiet --failed --max-complexity-allowed 12 services codegen compose
 	$(BIN)/lint-imports --no-logo --config pyproject.toml
 	$(PY) -m codegen.sessions
 	$(PY) -m tests.sql.vet
@@ -147,8 +168,8 @@ SEEDS ?= 1
 EXAMPLES ?= 100
 WORKERS ?= 1
 .PHONY: fuzz
-fuzz: setup/run ## Fuzz the API with schemathesis (SEEDS="1 2 3" EXAMPLES=100 WORKERS=1)
-	@$(PY) -m tests.fuzz --examples $(EXAMPLES) --workers $(WORKERS) $(SEEDS)
+fuzz: setup/run ## Fuzz the API with schemathesis (SEEDS="1 2 3" EXAMPLES=100 WORKERS=1, ACCESS=on for two users with tokens)
+	@$(PY) -m tests.fuzz --examples $(EXAMPLES) --workers $(WORKERS) $(if $(filter on,$(ACCESS)),--access) $(SEEDS)
 
 .PHONY: cover
 cover: setup ## Run the Python tests and check how much of the code they reach
@@ -169,8 +190,10 @@ reliability: setup/python third_party/kafka/installed ## Run the long tests of e
 .PHONY: bench
 bench: setup/run bin/plain-gateway .venv/bench-installed ## Measure the CPU that chassis, gateway, storage and orders need
 	$(PY) -m bench.chassis
+	$(PY) -m bench.telemetry
 	$(PY) -m bench.gateway
 	$(PY) -m bench.cart_storage
+	$(PY) -m bench.cart_list
 	$(PY) -m bench.orders
 	$(PY) -m bench.events
 
@@ -185,18 +208,34 @@ screenshots: setup ## Make the pictures of the README (needs Chromium)
 setup: setup/run setup/generate ## Install everything that running, generating and testing need
 
 SUDO := $(if $(filter-out 0,$(shell id -u)),sudo)
-# Installs a server with apt, from the package that has the name of its program.
+# Installs a server with apt, from the package that has the name of its program, and leaves its service off.
 define apt-installed
-	@PATH="$$PATH:/usr/sbin" command -v $(1) >/dev/null || { \
+	@if PATH="$$PATH:/usr/sbin" command -v $(1) >/dev/null; then \
+		printf '\033[1m==>\033[0m %s\n' '$(1): already installed'; \
+	else \
 		printf '\033[1m==>\033[0m %s\n' $(1); \
 		$(SUDO) apt-get install --quiet --yes --no-install-recommends $(1) \
-			|| { $(SUDO) apt-get update --quiet && $(SUDO) apt-get install --quiet --yes --no-install-recommends $(1); }; }
+			|| { $(SUDO) apt-get update --quiet && $(SUDO) apt-get install --quiet --yes --no-install-recommends $(1); }; \
+		$(SUDO) service $(1) stop; \
+		$(SUDO) update-rc.d $(1) disable; \
+	fi
+endef
+# Installs a server with Maven.
+define maven-installed
+	@if $(MAKE) --question third_party/$(1)/installed; then \
+		printf '\033[1m==>\033[0m %s\n' '$(1): already installed'; \
+	else \
+		$(MAKE) third_party/$(1)/installed; \
+	fi
 endef
 
 .PHONY: setup-stack
-setup-stack: third_party/kafka/installed ## Install the servers that the full tests need: PgBouncer and Redis with apt, Kafka with Maven
+setup-stack: ## Install the servers of tests and monitoring: PgBouncer, Redis, Prometheus with apt, Kafka, Zipkin with Maven
 	$(call apt-installed,pgbouncer)
 	$(call apt-installed,redis-server)
+	$(call apt-installed,prometheus)
+	$(call maven-installed,kafka)
+	$(call maven-installed,zipkin)
 
 .PHONY: setup/python setup/run setup/generate
 setup/python: .venv/installed third_party/installed
@@ -247,15 +286,25 @@ third_party/installed: codegen/third_party.py .venv/installed | $(GO)
 	@$(PY) -m codegen.third_party $(GO)
 	@touch $@
 
-third_party/kafka/installed: compose/kafka/pom.xml | third_party/installed
-	$(say) 'Kafka'
+# Copies the jars that a pom.xml names.
+define copy-jars
 	@{ test -x "$${JAVA_HOME:-}/bin/java" || command -v java >/dev/null; } \
 		|| { echo 'Java 17 or newer is missing: install it (on Debian: apt-get install default-jre-headless) or set JAVA_HOME' >&2; exit 1; }
 	@command -v mvn >/dev/null || { echo 'Maven is missing: install it (on Debian: apt-get install maven)' >&2; exit 1; }
 	@rm -rf $(@D)
 	@mvn --quiet --batch-mode --strict-checksums --file $< \
 		dependency:copy-dependencies -DincludeScope=runtime -DoutputDirectory='$(CURDIR)/$(@D)'
+endef
+
+third_party/kafka/installed: compose/kafka/pom.xml | third_party/installed
+	$(say) 'Kafka'
+	$(copy-jars)
 	@$(PY) -m tests.kafka
+	@touch $@
+
+third_party/zipkin/installed: compose/zipkin/pom.xml | third_party/installed
+	$(say) 'Zipkin (130 MB)'
+	$(copy-jars)
 	@touch $@
 
 swagger-ui/node_modules/installed: swagger-ui/package-lock.json | $(NPM)

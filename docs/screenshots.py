@@ -1,29 +1,76 @@
-"""Makes the pictures of the README from a marketplace of its own: `make screenshots`."""
+"""Makes the pictures of the README from marketplaces of its own: `make screenshots`."""
 
 import argparse
+import asyncio
 import subprocess
 import sys
+import time
+from itertools import count
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import httpx
+import pytest
+
 from tests.marketplace import healthy_marketplace
+from tests.monitoring.stack import Watched, purchase, watched_stack
+from tests.postgres import running_postgres
 
 DOCS = Path(__file__).parent
-SCRIPT = DOCS.parent / "swagger-ui" / "screenshots.mjs"
+SWAGGER_UI = DOCS.parent / "swagger-ui" / "screenshots.mjs"
+MONITORING = DOCS / "screenshots.mjs"
+SHOPPING_SECONDS = 45
+"""Long enough for a graph."""
+RATES = "sum by (rpc_service, rpc_method) (rate(rpc_server_duration_seconds_count[15s]))"
 
 
-def take(chromium: str, folder: Path) -> int:
-    """Writes the pictures into the folder and gives the exit code of the browser's driver."""
+def take(chromium: str, folder: Path) -> None:
+    """Writes the pictures into the folder. Raises when a page does not show what it should."""
     folder.mkdir(exist_ok=True)
     with TemporaryDirectory() as scratch, healthy_marketplace(Path(scratch) / "log") as marketplace:
-        return subprocess.run(["node", SCRIPT, chromium, marketplace.url, folder], check=False).returncode
+        run(SWAGGER_UI, chromium, marketplace.url, folder)
+    with (
+        TemporaryDirectory() as scratch,
+        running_postgres() as server,
+        watched_stack(Path(scratch), server) as watched,
+    ):
+        asyncio.run(shop(watched.url))
+        zipkin, prometheus = watched.zipkin.http.base_url, watched.prometheus.http.base_url
+        run(MONITORING, chromium, f"{zipkin}/zipkin/traces/{trace_of_a_checkout(watched)}", prometheus, RATES, folder)
+
+
+def run(script: Path, *arguments: object) -> None:
+    """Runs the driver of the browser."""
+    subprocess.run(["node", script, *map(str, arguments)], check=True)
+
+
+async def shop(url: str) -> None:
+    """Sells for a while."""
+    end = time.monotonic() + SHOPPING_SECONDS
+    async with httpx.AsyncClient(base_url=url, trust_env=False) as http:
+        for user in count(1):
+            await purchase(http, user)
+            if time.monotonic() > end:
+                return
+
+
+def trace_of_a_checkout(watched: Watched) -> str:
+    """One that is over: the notifier has had its part in it."""
+    asked: dict[str, str | int] = {"spanName": "post /cart/checkout", "lookback": SHOPPING_SECONDS * 1000, "limit": 20}
+    traces = watched.zipkin.http.get("/api/v2/traces", params=asked).raise_for_status().json()
+    return str(max(traces, key=len)[0]["traceId"])
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m docs.screenshots", description=__doc__)
     parser.add_argument("--chromium", required=True, help="the program to take the pictures with")
     arguments = parser.parse_args()
-    sys.exit(take(arguments.chromium, DOCS / "pictures"))
+    try:
+        take(arguments.chromium, DOCS / "pictures")
+    except pytest.skip.Exception as missing:
+        sys.exit(f"no pictures: {missing}")
+    except subprocess.CalledProcessError as failed:
+        sys.exit(failed.returncode)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Zipkin on a free port, from the jar of `make setup-stack`. It takes many seconds to start."""
+"""Zipkin on a free port, from the jar of `make setup-stack`. It takes many seconds to start: others may meanwhile."""
 
 import subprocess
 import tempfile
@@ -26,6 +26,9 @@ class ZipkinServer(ServerProcess):
         self.endpoint = f"http://{server.listen}/api/v2/spans"
         with server.log.open("w") as log:
             self._process = subprocess.Popen(server.command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+
+    def wait(self) -> None:
+        """Waits until it takes spans."""
         wait_until(self._is_ready, START_SECONDS)
 
     def _is_ready(self) -> bool:
@@ -47,7 +50,7 @@ def spans_of(http: httpx.Client, trace_id: str) -> list[dict[str, Any]]:
 
 @contextmanager
 def running_zipkin() -> Iterator[ZipkinServer]:
-    """A server that ends with the block."""
+    """A server that is about to start, and ends with the block."""
     skip_without_zipkin()
     with tempfile.TemporaryDirectory(prefix="zipkin-") as folder:
         [port] = free_ports(1)

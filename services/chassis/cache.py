@@ -12,6 +12,7 @@ What each guarantee relies on:
   with the last who waits for it, and then stores nothing;
 - a stale answer is given at once: it is asked for anew in the background, by the cache, on nobody's
   deadline, and few at a time, because whoever waits has no answer at all;
+- what is fresh is kept at hand, too: the store is looked at when it is not, or not any more;
 - never the answer to another question: an entry says which name it is stored under, and
   a checksum tells whether it is whole. What is not so counts as a miss.
 """
@@ -21,7 +22,7 @@ import struct
 import time
 import zlib
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextvars import Context
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -104,16 +105,18 @@ class Cache(Generic[K, M]):
     """The answers of an RPC, by key. `ask` gives None for a key that the service does not know.
 
     What other processes with the same store remember, it remembers, too; their clocks should agree.
-    The counters only grow.
+    The counters only grow. `at_hand` is how many fresh answers are kept without a look at the store.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  the last two are for those who look closely
         self,
         called: Rpc,
         answer: type[M],
         ask: Callable[[K], Awaitable[M | None]],
         store: Store,
         clock: Callable[[], float] = time.time,
+        *,
+        at_hand: int = LOCAL_ENTRIES,
     ) -> None:
         assert called.cache is not None
         self.hits = self.misses = self.stale = self.failed_refreshes = 0
@@ -124,6 +127,9 @@ class Cache(Generic[K, M]):
         self._ask = ask
         self._store = store
         self._clock = clock
+        self._at_hand = at_hand
+        self._fresh: dict[K, tuple[M | None, float]] = {}
+        """What the store is not asked for, and until when."""
         self._loads: dict[K, _Load[M]] = {}
         self._refreshed: set[K] = set()
         self._refreshing = asyncio.Semaphore(REFRESHES_AT_ONCE)
@@ -147,7 +153,22 @@ class Cache(Generic[K, M]):
 
     async def found(self, keys: Iterable[K]) -> dict[K, M | None]:
         """What is remembered of these keys: None of one that is unknown, nothing of one that must be asked for."""
-        names = {f"{self._prefix}{key}": key for key in keys}
+        now = self._clock()
+        found: dict[K, M | None] = {}
+        names: dict[str, K] = {}
+        for key in keys:
+            fresh = self._fresh.get(key)
+            if fresh is not None and now < fresh[1]:
+                found[key] = fresh[0]
+            else:
+                names[f"{self._prefix}{key}"] = key
+        self._hit(len(found))
+        if names:
+            found.update(await self._stored(names))
+        return found
+
+    async def _stored(self, names: Mapping[str, K]) -> dict[K, M | None]:
+        """What of these the store remembers."""
         entries = await self._store.read(names)
         found: dict[K, M | None] = {}
         for name, key in names.items():
@@ -158,13 +179,23 @@ class Cache(Generic[K, M]):
                 continue
             found[key], fresh_until = entry
             if self._clock() < fresh_until:
-                self.hits += 1
-                self._requests.add("hit")
+                self._hit(1)
+                self._keep(key, entry)
             else:
                 self.stale += 1
                 self._requests.add("stale")
                 self._refresh(key)
         return found
+
+    def _hit(self, count: int) -> None:
+        self.hits += count
+        self._requests.add("hit", count)
+
+    def _keep(self, key: K, entry: tuple[M | None, float]) -> None:
+        """Keeps an entry at hand. When there are too many, the one that came first goes."""
+        self._fresh[key] = entry
+        if len(self._fresh) > self._at_hand:
+            del self._fresh[next(iter(self._fresh))]
 
     async def loaded(self, key: K) -> M | None:
         """Asks for the answer, together with all who do so now, and remembers it."""
@@ -234,8 +265,9 @@ class Cache(Generic[K, M]):
         fresh, stale = self._times.time_to_live, self._times.stale
         if answer is None:
             fresh, stale = min(fresh, UNKNOWN_SECONDS), 0.0
-        name = f"{self._prefix}{key}"
-        await self._store.write(name, _encoded(name, answer, self._clock() + fresh), fresh + stale)
+        name, fresh_until = f"{self._prefix}{key}", self._clock() + fresh
+        self._keep(key, (answer, fresh_until))
+        await self._store.write(name, _encoded(name, answer, fresh_until), fresh + stale)
 
     def _decoded(self, name: str, entry: bytes) -> tuple[M | None, float] | None:
         """The answer and until when it is fresh; nothing if the entry is not whole or has another name."""

@@ -3,10 +3,10 @@
 import asyncio
 import time
 from collections import defaultdict
-from collections.abc import AsyncIterator, Coroutine, Sequence
+from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
 from aiokafka.errors import CommitFailedError, ConsumerStoppedError, IllegalStateError, KafkaError
@@ -30,6 +30,9 @@ SESSION_SECONDS = 10
 
 STUCK_SECONDS = 30
 """How long a consumer may receive nothing before somebody looks whether there is something."""
+
+
+Records: TypeAlias = "Sequence[ConsumerRecord[bytes, bytes]]"
 
 
 @dataclass(frozen=True)
@@ -127,6 +130,21 @@ class KafkaConsumer:
         self._topic = topic
         self._group = group
         self._stuck_seconds = stuck_seconds
+        self._consumer: AIOKafkaConsumer | None = None
+        self._handled: dict[TopicPartition, int] = {}
+        """Up to where the messages of its partitions are handled, as far as it has received some."""
+
+    def lag(self) -> Mapping[int, int]:
+        """As of the last answers of the brokers: it asks nobody."""
+        if self._consumer is None:
+            return {}
+        assigned = self._consumer.assignment()
+        ends = {partition: self._consumer.highwater(partition) for partition in assigned}
+        return {
+            partition.partition: max(0, end - self._handled.get(partition, end))
+            for partition, end in ends.items()
+            if end is not None
+        }
 
     async def consume(self, handle: Handle, log: Logger) -> None:
         while True:
@@ -151,14 +169,18 @@ class KafkaConsumer:
         )
         try:
             await consumer.start()
+            self._consumer = consumer
             yield consumer
         finally:
+            self._consumer = None
+            self._handled.clear()
             await _ended(consumer.stop())
 
     async def _receive(self, consumer: AIOKafkaConsumer, handle: Handle, log: Logger) -> None:
         received_at = time.monotonic()
         while True:
             received = await consumer.getmany(timeout_ms=round(POLL_SECONDS * 1000))
+            self._take_note(consumer, received)
             for partition, records in received.items():
                 await _finished(self._handle(consumer, partition, records, handle, log))
             if received:
@@ -171,7 +193,7 @@ class KafkaConsumer:
         self,
         consumer: AIOKafkaConsumer,
         partition: TopicPartition,
-        records: Sequence[ConsumerRecord[bytes, bytes]],
+        records: Records,
         handle: Handle,
         log: Logger,
     ) -> None:
@@ -186,6 +208,13 @@ class KafkaConsumer:
             return
         with suppress(CommitFailedError, IllegalStateError):  # the partition is somebody else's now
             await consumer.commit({partition: records[-1].offset + 1})
+            self._handled[partition] = records[-1].offset + 1
+
+    def _take_note(self, consumer: AIOKafkaConsumer, received: Mapping[TopicPartition, Records]) -> None:
+        """Of what is to be handled, and of the partitions that are somebody else's now."""
+        self._handled.update({partition: records[0].offset for partition, records in received.items()})
+        for partition in self._handled.keys() - consumer.assignment():
+            del self._handled[partition]
 
     async def _check(self, consumer: AIOKafkaConsumer) -> None:
         """Raises StuckError when there is something to receive, or nobody who tells."""

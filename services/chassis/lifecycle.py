@@ -9,8 +9,9 @@ from typing import Any, NoReturn, TypeVar
 
 import uvloop
 
-from services.chassis.log import configure_logging
+from services.chassis.log import configure_logging, log_errors_of_loop
 from services.chassis.settings import ServiceSettings, StartError, fail, load
+from services.chassis.traces import close_tracers
 
 S = TypeVar("S", bound=ServiceSettings)
 
@@ -27,10 +28,17 @@ def stop_on_signal() -> asyncio.Event:
 def run_to_exit(program: Coroutine[Any, Any, int]) -> NoReturn:
     """Runs a program and exits with what it gives, or with 2 when it cannot start."""
     try:
-        code = uvloop.run(program)
+        code = uvloop.run(_logged(program))
     except StartError as error:
         code = fail(error)
+    finally:
+        close_tracers()
     sys.exit(code)
+
+
+async def _logged(program: Coroutine[Any, Any, int]) -> int:
+    asyncio.get_running_loop().set_exception_handler(log_errors_of_loop)
+    return await program
 
 
 def main(settings_type: type[S], service: Callable[[S], AbstractAsyncContextManager[object]]) -> None:

@@ -2,15 +2,24 @@
 
 import asyncio
 import random
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Coroutine
-from contextlib import asynccontextmanager
+import re
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Coroutine, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any, Protocol, TypeAlias, TypeVar
 
 import asyncpg
 from asyncpg.pool import PoolConnectionProxy
 
+from services.chassis.call import current_span
 from services.chassis.errors import DeadlineExceededError, UnavailableError
 from services.chassis.log import Logger
+from services.chassis.metrics import (
+    DB_CLIENT_CONNECTIONS,
+    DB_CLIENT_CONNECTIONS_MAX,
+    DB_CLIENT_DURATION,
+    Durations,
+    Timed,
+)
 from services.chassis.pooler import is_pooled
 from services.chassis.settings import StartError
 
@@ -42,6 +51,10 @@ LOST = (asyncpg.PostgresConnectionError, OSError, asyncpg.InterfaceError, asyncp
 LATE = (TimeoutError, asyncpg.QueryCanceledError)
 # There is nobody, or nobody who lets us in, at a URL.
 UNREACHABLE = (OSError, TimeoutError, ValueError, asyncpg.PostgresError, asyncpg.InterfaceError)
+
+
+NAME = re.compile(r"-- name: (\w+)")
+WRITES = re.compile(r"\bINSERT(?= INTO\b)|\bDELETE(?= FROM\b)|\bUPDATE(?= \w+ (?:AS \w+ )?SET\b)")
 
 
 class ReadConnection(Protocol):
@@ -103,6 +116,15 @@ class Database:
             await asyncio.wait(self._running)
         while self._kept:
             await self._pool.release(self._kept.pop())
+
+    def connections(self, name: str) -> dict[tuple[str, ...], float]:
+        """How many there are now, idle and used."""
+        idle = self._pool.get_idle_size() + len(self._kept)
+        return {(name, "idle"): idle, (name, "used"): self._pool.get_size() - idle}
+
+    def most_connections(self, name: str) -> dict[tuple[str, ...], float]:
+        """How many there may be."""
+        return {(name,): self._pool.get_max_size()}
 
     async def _shielded(self, work: Coroutine[Any, Any, T]) -> T:
         task = asyncio.create_task(work)
@@ -179,10 +201,21 @@ async def database(url: str, variable: str, log: Logger, connections: int) -> As
         raise StartError(f"the database cannot be reached ({type(error).__name__}): look at {variable}") from None
     connected = Database(pool, log, is_pooled=pooled)
     try:
-        yield connected
+        with counted(connected, "primary"):
+            yield connected
     finally:
         await connected.idle()
         await pool.close()
+
+
+@contextmanager
+def counted(connected: Database, name: str) -> Iterator[None]:
+    """Tells under this name how many connections there are."""
+    with (
+        DB_CLIENT_CONNECTIONS.source(lambda: connected.connections(name)),
+        DB_CLIENT_CONNECTIONS_MAX.source(lambda: connected.most_connections(name)),
+    ):
+        yield
 
 
 async def open_pool(
@@ -207,4 +240,58 @@ async def open_pool(
         max_inactive_connection_lifetime=IDLE_SECONDS,
         statement_cache_size=0 if is_pooled else KEPT_STATEMENTS,
         reset=no_reset,
+        connection_class=ObservedConnection,
     )
+
+
+class ObservedConnection(asyncpg.Connection):
+    """Tells of each query how it ended and how long it took. The query loggers of asyncpg cost ten times as much."""
+
+    __slots__ = ()
+
+    async def fetch(self, query: str, *args: Any, **more: Any) -> Any:
+        return await _observed(query, super().fetch(query, *args, **more))
+
+    async def fetchrow(self, query: str, *args: Any, **more: Any) -> Any:
+        return await _observed(query, super().fetchrow(query, *args, **more))
+
+    async def fetchval(self, query: str, *args: Any, **more: Any) -> Any:
+        return await _observed(query, super().fetchval(query, *args, **more))
+
+    async def execute(self, query: str, *args: Any, **more: Any) -> Any:
+        return await _observed(query, super().execute(query, *args, **more))
+
+
+class _Query:
+    """A query of `sql/`, as the generated modules have it."""
+
+    def __init__(self, name: str, statement: str) -> None:
+        self.name = name
+        write = WRITES.search(" ".join(statement.split()))
+        category = write[0].lower() if write else "select"
+        self.durations = Durations(DB_CLIENT_DURATION, self.name, category)
+        self.attributes = {"db.system": "postgresql", "db.operation": category}
+
+
+_queries: dict[str, _Query] = {}
+
+
+def _query_of(statement: str) -> _Query | None:
+    """None of what is not generated: BEGIN, SHOW."""
+    query = _queries.get(statement)
+    if query is None:
+        named = NAME.match(statement)
+        if named is None:
+            return None
+        query = _queries[statement] = _Query(named[1], statement)
+    return query
+
+
+async def _observed(statement: str, work: Awaitable[T]) -> T:
+    query = _query_of(statement)
+    if query is None:
+        return await work
+    current = current_span()
+    span = current.child(query.name, "client", query.attributes) if current else None
+    with Timed(query.durations, span):
+        return await work

@@ -11,7 +11,7 @@ from services.chassis.background import background, every
 from services.chassis.errors import DeadlineExceededError, UnavailableError
 from services.chassis.log import Logger
 from services.chassis.pooler import is_pooled
-from services.chassis.postgres import Database, ReadConnection, Reads, database, open_pool
+from services.chassis.postgres import Database, ReadConnection, Reads, counted, database, open_pool
 from services.chassis.settings import ReplicatedSettings, StartError
 
 T = TypeVar("T")
@@ -100,8 +100,9 @@ async def reads(settings: ReplicatedSettings, primary: Database, log: Logger) ->
         replica = Replica(copy, instead, log)
         await replica.watch()
         try:
-            async with background(every(WATCH_SECONDS, replica.watch, log)):
-                yield replica
+            with counted(copy, "replica"):
+                async with background(every(WATCH_SECONDS, replica.watch, log)):
+                    yield replica
         finally:
             await copy.idle()
 

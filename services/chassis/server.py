@@ -1,7 +1,7 @@
 """The gRPC server of a service: registration, health, reflection, side port, drain."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar, cast
@@ -9,16 +9,19 @@ from typing import Any, TypeVar, cast
 import grpc
 from google.protobuf import descriptor_pool
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection
 
-from services.chassis.access import Access, KnownTokens
-from services.chassis.contract import ContractError, rpc
+from services.chassis.access import Access, access_of
+from services.chassis.contract import ContractError, Rpc, rpc
 from services.chassis.listening import listener
-from services.chassis.log import Logger, get_logger
+from services.chassis.log import get_logger
+from services.chassis.metrics import loop_watched
+from services.chassis.reflection import enable_reflection
 from services.chassis.rules import warm_up
 from services.chassis.settings import ServiceSettings
 from services.chassis.side_port import side_port
-from services.chassis.wrapping import Context, Method, Running, wrapped
+from services.chassis.tls import server_credentials, tls_of
+from services.chassis.traces import tracer_of
+from services.chassis.wrapping import Context, Method, Observer, Running, wrapped
 
 __all__ = ["Context", "Servicer", "servicer", "serving"]
 
@@ -38,24 +41,29 @@ def servicer(add: Callable[[S, grpc.aio.Server], None], filled_in: S) -> Service
 
 
 @asynccontextmanager
-async def serving(settings: ServiceSettings, *servicers: Servicer, access: Access | None = None) -> AsyncIterator[int]:
+async def serving(
+    settings: ServiceSettings, *servicers: Servicer, known_tokens: Collection[str] = ()
+) -> AsyncIterator[int]:
     """Serves until the block ends; gives the port.
 
+    While access is off, `known_tokens` are the tokens for the RPCs that need one.
     At the end it reports NOT_SERVING, serves on for as long as the settings say, so that
     callers find another replica, takes no more calls then and lets the running ones finish.
     """
     log = get_logger(settings.service)
     server = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
-    registry = _Registry(server, access or KnownTokens(), log)
+    access = access_of(settings, known_tokens, log)
+    tracer = tracer_of(settings.service)
+    registry = _Registry(server, access, lambda called: Observer(called, log, tracer, settings.log_calls))
     for one in servicers:
         one.add_to(cast("grpc.aio.Server", registry))
     health_servicer = health.aio.HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(health_servicer, server)
-    reflection.enable_server_reflection((*registry.services, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
+    enable_reflection(server, (*registry.services, health.SERVICE_NAME), access)
     port = _listen(server, settings)
     await server.start()
     try:
-        async with side_port(settings, ready=lambda: _is_serving(health_servicer)):
+        async with loop_watched(), side_port(settings, ready=lambda: _is_serving(health_servicer)):
             for service in registry.services:
                 await health_servicer.set(service, health_pb2.HealthCheckResponse.SERVING)
             log.info("serving", port=port)
@@ -72,7 +80,10 @@ async def serving(settings: ServiceSettings, *servicers: Servicer, access: Acces
 
 def _listen(server: grpc.aio.Server, settings: ServiceSettings) -> int:
     listener(settings, "listen").close()  # gRPC would say in its own words that an address is taken
-    return server.add_insecure_port(settings.listen)
+    tls = tls_of(settings)
+    if tls is None:
+        return server.add_insecure_port(settings.listen)
+    return server.add_secure_port(settings.listen, server_credentials(tls))
 
 
 async def _is_serving(health_servicer: health.aio.HealthServicer) -> bool:
@@ -83,10 +94,10 @@ async def _is_serving(health_servicer: health.aio.HealthServicer) -> bool:
 class _Registry:
     """Stands in for the server while the generated code registers a servicer, and wraps its methods."""
 
-    def __init__(self, server: grpc.aio.Server, access: Access, log: Logger) -> None:
+    def __init__(self, server: grpc.aio.Server, access: Access, observer_of: Callable[[Rpc], Observer]) -> None:
         self._server = server
         self._access = access
-        self._log = log
+        self._observer_of = observer_of
         self._running = Running()
         self.services: list[str] = []
 
@@ -113,8 +124,10 @@ class _Registry:
             raise ContractError(f"{path} streams, and the chassis serves unary calls only")
         if getattr(method, "__module__", "").endswith("_pb2_grpc"):
             raise ContractError(f"{path} is not filled in")
+        called = rpc(path)
+        served = wrapped(called, method, self._access, self._running, self._observer_of(called))
         return grpc.unary_unary_rpc_method_handler(
-            cast("Any", wrapped(rpc(path), method, self._access, self._log, self._running)),
+            cast("Any", served),
             request_deserializer=handler.request_deserializer,
             response_serializer=handler.response_serializer,
         )

@@ -1,13 +1,15 @@
 """Settings: typed, frozen, read once from the environment."""
 
 import sys
-from typing import Annotated, ClassVar, Literal, TypeVar
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
-from pydantic import AfterValidator, Field, SecretStr, ValidationError
-from pydantic_core import ErrorDetails
+from pydantic import AfterValidator, Field, SecretStr, ValidationError, ValidationInfo, model_validator
+from pydantic_core import ErrorDetails, PydanticKnownError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from services.chassis.log import Format, Level
+from services.chassis.pem import check_certificates, check_key
 
 HIGHEST_PORT = 65535
 
@@ -33,6 +35,32 @@ Bootstrap = Annotated[str, Field(pattern=r"^[\w.\-]+:\d{1,5}(,[\w.\-]+:\d{1,5})*
 
 Duration = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 """A time that ends, in the unit that the setting's name says."""
+
+TLS_FIELDS = ("tls_certificate", "tls_key", "tls_authority")
+NO_FILE = Path()
+
+
+def _is_named(file: Path) -> Path:
+    if file == NO_FILE:
+        raise PydanticKnownError("missing")
+    return file
+
+
+def _has_certificates(file: Path) -> Path:
+    check_certificates(file)
+    return file
+
+
+def _has_key(file: Path, info: ValidationInfo) -> Path:
+    check_key(file, info.data.get("tls_certificate"))
+    return file
+
+
+CertificateFile = Annotated[Path, AfterValidator(_is_named), AfterValidator(_has_certificates)]
+"""Certificates in PEM."""
+
+KeyFile = Annotated[Path, AfterValidator(_is_named), AfterValidator(_has_key)]
+"""The key of `tls_certificate` in PEM."""
 
 
 class Settings(BaseSettings):
@@ -65,6 +93,33 @@ class ServiceSettings(Settings):
     """How long it serves on after a SIGTERM, while it reports NOT_SERVING: callers go to other replicas meanwhile."""
     drain_seconds: Duration = 10
     """How long running calls may go on after a SIGTERM."""
+    log_calls: float = Field(default=1, ge=0, le=1)
+    """The part of the successful calls that get a line in the log. The others always do."""
+    access_keys: Path | None = None
+    """A JSON Web Key Set: the public keys of who signs tokens. With it access is on, without it off."""
+    access_issuer: str = Field(default="marketplace", min_length=1)
+    """The `iss` of the tokens."""
+    access_audience: str = Field(default="marketplace", min_length=1)
+    """The `aud` of the tokens."""
+    tls_certificate: CertificateFile | None = None
+    """Its certificate, and those between that one and the authority. With it gRPC is mTLS only, without it plain."""
+    tls_key: KeyFile | None = None
+    """The key of its certificate."""
+    tls_authority: CertificateFile | None = None
+    """Who has signed the certificates of all services."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_file_of_tls_requires_the_others(cls, values: dict[str, Any]) -> dict[str, Any]:
+        if any(values.get(field) is not None for field in TLS_FIELDS):
+            return dict.fromkeys(TLS_FIELDS, NO_FILE) | values
+        return values
+
+
+def _needed_by_postgres(url: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
+    if url is None and info.data.get("storage") == "postgres":
+        raise PydanticKnownError("missing")
+    return url
 
 
 class DatabaseSettings(ServiceSettings):
@@ -72,9 +127,13 @@ class DatabaseSettings(ServiceSettings):
 
     storage: Literal["memory", "postgres"] = "memory"
     """Where its data live."""
-    database_url: SecretStr | None = None
+    database_url: Annotated[SecretStr | None, AfterValidator(_needed_by_postgres)] = Field(
+        default=None, validate_default=True
+    )
     """Where it works in its database."""
-    database_direct_url: SecretStr | None = None
+    database_direct_url: Annotated[SecretStr | None, AfterValidator(_needed_by_postgres)] = Field(
+        default=None, validate_default=True
+    )
     """Where it migrates its database: as its owner, and past every pooler."""
     database_connections: int = Field(default=10, ge=1)
     """How many connections it has to its database, at most."""
@@ -114,7 +173,7 @@ def _mistake(settings: type[Settings], mistake: ErrorDetails) -> str:
     field = str(mistake["loc"][0])
     if mistake["type"] == "missing":
         return f"{settings.variable(field)} is not set"
-    secret = "SecretStr" in repr(settings.model_fields[field].annotation)
+    secret = "SecretStr" in repr(settings.model_fields[field].annotation) or "PRIVATE KEY" in str(mistake["input"])
     shown = "…" if secret else f"{mistake['input']!r}"
     return f"{settings.variable(field)}={shown}: {mistake['msg']}"
 

@@ -1,4 +1,4 @@
-"""The HTTP port for operators: health now, not for the public."""
+"""The HTTP port for operators, not for the public: health, metrics, profiles."""
 
 import asyncio
 import contextlib
@@ -13,6 +13,8 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from services.chassis.listening import listener
+from services.chassis.metrics import CONTENT_TYPE_LATEST, exposition
+from services.chassis.profiles import profile_routes
 from services.chassis.settings import ServiceSettings
 
 POLL_SECONDS = 0.005
@@ -23,9 +25,9 @@ CLOSE_SECONDS = 5
 class _Server(uvicorn.Server):
     """uvicorn, but it is its owner who tells it to stop, and neither a signal nor a look at the clock."""
 
-    def __init__(self, config: uvicorn.Config) -> None:
+    def __init__(self, config: uvicorn.Config, stop: asyncio.Event) -> None:
         super().__init__(config)
-        self.stop = asyncio.Event()
+        self.stop = stop
 
     async def main_loop(self) -> None:
         await self.stop.wait()
@@ -48,7 +50,9 @@ class _Server(uvicorn.Server):
 
 @asynccontextmanager
 async def side_port(settings: ServiceSettings, ready: Callable[[], Awaitable[bool]]) -> AsyncIterator[int]:
-    """Answers /healthz (the process lives) and /readyz (it takes calls) while the block runs; gives the port."""
+    """Answers /healthz (the process lives), /readyz (it takes calls), /metrics, /debug/profile, /debug/heap and
+    /debug/tasks while the block runs; gives the port.
+    """
 
     async def healthz(_request: Request) -> Response:
         return PlainTextResponse("ok\n")
@@ -58,7 +62,12 @@ async def side_port(settings: ServiceSettings, ready: Callable[[], Awaitable[boo
             return PlainTextResponse("ready\n")
         return PlainTextResponse("not ready\n", status_code=503)
 
-    app = Starlette(routes=[Route("/healthz", healthz), Route("/readyz", readyz)])
+    async def metrics(_request: Request) -> Response:
+        return Response(exposition(), media_type=CONTENT_TYPE_LATEST)
+
+    stop = asyncio.Event()
+    told = [Route("/healthz", healthz), Route("/readyz", readyz), Route("/metrics", metrics)]
+    app = Starlette(routes=[*told, *profile_routes(stop)])
     config = uvicorn.Config(
         app,
         http="h11",
@@ -69,7 +78,7 @@ async def side_port(settings: ServiceSettings, ready: Callable[[], Awaitable[boo
         date_header=False,
         server_header=False,
     )
-    server = _Server(config)
+    server = _Server(config, stop)
     with listener(settings, "side_listen") as listening:
         serving = asyncio.create_task(server.serve(sockets=[listening]))
         try:
@@ -77,5 +86,5 @@ async def side_port(settings: ServiceSettings, ready: Callable[[], Awaitable[boo
                 await asyncio.sleep(POLL_SECONDS)
             yield listening.getsockname()[1]
         finally:
-            server.stop.set()
+            stop.set()
             await serving

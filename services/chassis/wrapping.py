@@ -7,7 +7,6 @@ chain of interceptors, each of which would cost about 50 µs a call.
 import asyncio
 import itertools
 import random
-import re
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any, NoReturn, TypeAlias, cast
@@ -16,18 +15,22 @@ import grpc
 from google.protobuf.message import Message
 
 from services.chassis import status
-from services.chassis.access import Access, bearer_token
+from services.chassis.access import Access, token_of
 from services.chassis.call import Call, current_call
 from services.chassis.contract import Rpc
 from services.chassis.errors import AppError, DeadlineExceededError, InternalError, OverloadedError
 from services.chassis.log import Logger
+from services.chassis.metrics import RPC_SERVER_ACTIVE, RPC_SERVER_DURATION, Durations
 from services.chassis.rules import check_rules
+from services.chassis.traces import TRACEPARENT, Tracer, is_sampled, rpc_attributes, unsampled
 
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 Method: TypeAlias = "Callable[[Any, Context], Awaitable[Message]]"
 
-TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 REQUEST_ID_LENGTH = 128
+FAULTS = frozenset({"UNKNOWN", "DEADLINE_EXCEEDED", "UNIMPLEMENTED", "INTERNAL", "UNAVAILABLE", "DATA_LOSS"})
+"""The codes that are the fault of a server, and not of its caller."""
+NUMBERS: dict[str, int] = {code.name: code.value[0] for code in grpc.StatusCode}
 RETRY_SECONDS = 0.5
 """When a call that was one too many may come again."""
 
@@ -62,38 +65,72 @@ class _Room:
     def __init__(self, rpc: Rpc) -> None:
         self._rpc = rpc
         self._calls = 0
+        self._active = RPC_SERVER_ACTIVE.labels(*rpc.name.split("/"))
 
     def enter(self) -> None:
         """One call more. Raises OverloadedError when it is one too many; it leaves all the same."""
         self._calls += 1
+        self._active.inc()
         if self._calls > self._rpc.max_concurrent:
             raise OverloadedError(f"as many calls of {self._rpc.name} run as may", RETRY_SECONDS)
 
     def leave(self) -> None:
         self._calls -= 1
+        self._active.dec()
 
 
-def wrapped(rpc: Rpc, method: Method, access: Access, log: Logger, running: Running) -> Method:
+class Observer:
+    """Tells of the calls of one RPC what happened: in metrics, in the log and, of those that are sampled, in spans.
+
+    `log_calls` is the part of the successful calls that get a log line.
+    """
+
+    def __init__(self, rpc: Rpc, log: Logger, tracer: Tracer | None, log_calls: float) -> None:
+        self.log = log.bind(rpc=rpc.name)
+        self._name = rpc.name
+        self._tracer = tracer
+        self._log_calls = log_calls
+        self._durations = Durations(RPC_SERVER_DURATION, *rpc.name.split("/"))
+        self._attributes = rpc_attributes(rpc.path)
+
+    def begins(self, call: Call) -> None:
+        """Gives the call a trace, if it came without, and a span, if that is sampled."""
+        if self._tracer is not None and (call.traceparent is None or is_sampled(call.traceparent)):
+            call.span = self._tracer.span(self._name, "server", self._attributes, call.traceparent)
+        if call.span is not None:
+            call.traceparent = call.span.traceparent
+        elif call.traceparent is None:
+            call.traceparent = unsampled()
+
+    def ended(self, call: Call, code: str, seconds: float) -> None:
+        self._durations.observe(code, seconds)
+        if call.span is not None:
+            call.span.end({"rpc.grpc.status_code": NUMBERS[code]}, failed=code in FAULTS)
+        if code != "OK" or self._log_calls == 1 or random.random() < self._log_calls:
+            self.log.info("call", code=code, duration_ms=round(seconds * 1000, 3))
+
+
+def wrapped(rpc: Rpc, method: Method, access: Access, running: Running, observer: Observer) -> Method:
     """The method as the server calls it."""
-    log = log.bind(rpc=rpc.name)
     room = _Room(rpc)
 
     async def served(request: Message, context: Context) -> Message:
         started = time.perf_counter()
         call = _incoming(rpc, context)
+        observer.begins(call)
         current_call.set(call)  # for the rest of this call: each one is a task of its own
         running.count += 1
         code = "OK"
         try:
             room.enter()
-            access.check(rpc, call.token)
+            call.caller = access.check(rpc, call.token, request)
             check_rules(request)
             if not call.deadline_is_ours:
                 return await method(request, context)
             async with asyncio.timeout_at(call.deadline):
                 return await method(request, context)
         except BaseException as raised:
-            error = _failure(rpc, raised, call, log)
+            error = _failure(rpc, raised, call, observer.log)
             if error is None:
                 code = _code_of_cancelled(call)
                 raise
@@ -102,7 +139,7 @@ def wrapped(rpc: Rpc, method: Method, access: Access, log: Logger, running: Runn
         finally:
             room.leave()
             running.end()
-            log.info("call", code=code, duration_ms=round((time.perf_counter() - started) * 1000, 3))
+            observer.ended(call, code, time.perf_counter() - started)
 
     return served
 
@@ -131,7 +168,7 @@ async def _abort(context: Context, error: AppError) -> NoReturn:
 
 def _foreseen(rpc: Rpc, error: Exception, call: Call) -> AppError | None:
     """The error as the contract knows it, or None if it does not."""
-    if isinstance(error, AppError) and rpc.allows(error.code, error.reason):
+    if isinstance(error, AppError) and not isinstance(error, InternalError) and rpc.allows(error.code, error.reason):
         return error
     if isinstance(error, TimeoutError) and asyncio.get_running_loop().time() >= call.deadline:
         return DeadlineExceededError("the deadline of the call has passed")
@@ -139,18 +176,20 @@ def _foreseen(rpc: Rpc, error: Exception, call: Call) -> AppError | None:
 
 
 def _unforeseen(error: BaseException, log: Logger) -> InternalError:
-    """Logs what happened, and gives what the caller may know of it."""
-    error_id = f"{random.getrandbits(64):016x}"
-    log.error("unforeseen error", error_id=error_id, exc_info=error)
-    return InternalError("internal error", error_id=error_id)
+    """Logs what happened, and gives what the caller may know of it. A fault of a service behind keeps its id."""
+    fault = error if isinstance(error, InternalError) else InternalError("internal error")
+    fault.facts.setdefault("error_id", f"{random.getrandbits(64):016x}")
+    log.error("unforeseen error", error_id=fault.facts["error_id"], exc_info=error)
+    return fault
 
 
 def _incoming(rpc: Rpc, context: Context) -> Call:
-    authorization = request_id = ""
+    request_id = ""
+    authorizations = []
     traceparent = None
     for key, value in context.invocation_metadata() or ():
         if key == "authorization":
-            authorization = str(value)
+            authorizations.append(str(value))
         elif key == "x-request-id":
             request_id = str(value)[:REQUEST_ID_LENGTH]
         elif key == "traceparent" and TRACEPARENT.fullmatch(str(value)):
@@ -158,9 +197,10 @@ def _incoming(rpc: Rpc, context: Context) -> Call:
     remaining = cast("float | None", context.time_remaining())
     seconds = rpc.default_deadline if remaining is None else min(remaining, rpc.max_deadline)
     return Call(
-        bearer_token(authorization) if authorization else None,
+        token_of(authorizations),
         request_id or f"{_PROCESS}-{next(_numbers)}",
         asyncio.get_running_loop().time() + seconds,
         seconds != remaining,
         traceparent,
+        rpc=rpc.name,
     )

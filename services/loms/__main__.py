@@ -12,7 +12,7 @@ from pydantic_settings import SettingsConfigDict
 
 from services.chassis.background import background, every
 from services.chassis.bell import SharedBell
-from services.chassis.bus import InProcessTopic, Publisher
+from services.chassis.bus import InProcessTopic, ObservedPublisher, Publisher
 from services.chassis.clock import Clock, utc_now
 from services.chassis.contract import event
 from services.chassis.kafka import KafkaPublisher, KafkaTopic
@@ -24,7 +24,7 @@ from services.chassis.server import servicer, serving
 from services.chassis.settings import Address, Bootstrap, Duration, ReplicatedSettings
 from services.loms.memory import MemoryStorage
 from services.loms.postgres import PostgresStorage
-from services.loms.relay import LEAD_INTERVAL_SECONDS, Relay
+from services.loms.relay import LEAD_INTERVAL_SECONDS, MEASURE_INTERVAL_SECONDS, Relay
 from services.loms.seed import seed_stocks
 from services.loms.servicer import LomsServicer
 from services.loms.usecases import Orders, Stocks
@@ -87,16 +87,19 @@ async def loms(
         nullcontext(order_events) if order_events else publisher_of(settings, log) as publisher,
     ):
         orders = Orders(storage, clock, timedelta(minutes=settings.payment_minutes), log)
-        relay = Relay(storage, publisher, settings.relay_interval_seconds, log)
+        observed = ObservedPublisher(publisher, event(OrderEvent.DESCRIPTOR).topic, settings.service)
+        relay = Relay(storage, observed, settings.relay_interval_seconds, log)
         registered = servicer(pb_grpc.add_LomsServiceServicer_to_server, LomsServicer(orders, Stocks(storage)))
         loops = (
             every(settings.expiry_interval_seconds, orders.cancel_unpaid, log),
             every(FORGET_INTERVAL_SECONDS, orders.forget_requests, log),
             every(LEAD_INTERVAL_SECONDS, relay.lead, log),
+            every(MEASURE_INTERVAL_SECONDS, relay.measure, log),
             relay.run,
         )
-        async with background(*loops), serving(settings, registered) as port:
-            yield port
+        with relay.measured():
+            async with background(*loops), serving(settings, registered) as port:
+                yield port
         await relay.stop()
 
 

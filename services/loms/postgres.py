@@ -12,6 +12,8 @@ from services.chassis.bell import Bell
 from services.chassis.call import current_traceparent
 from services.chassis.postgres import Database, Reads
 from services.loms.usecases import (
+    ORDERS,
+    Backlog,
     Change,
     Created,
     Item,
@@ -48,6 +50,8 @@ class PostgresStorage:
             repeatable=order.request_id is not None,
         )
         if created is not None:
+            ORDERS.add(Status.NEW)
+            ORDERS.add(Status.FAILED if created.short else Status.AWAITING_PAYMENT)
             self._ring()
             return Created(created.order_id, tuple(created.short))
         assert order.request_id is not None
@@ -67,16 +71,19 @@ class PostgresStorage:
             repeatable=True,
         )
 
-    async def order(self, order_id: int) -> Order | None:
-        row = await self._reads.read(lambda connection: orders.AsyncReader(connection).order(order_id=order_id))
+    async def order(self, order_id: int, owner: int | None = None) -> Order | None:
+        row = await self._reads.read(
+            lambda connection: orders.AsyncReader(connection).order(order_id=order_id, owner=owner)
+        )
         if row is None:
             return None
         items = tuple(map(Item, row.skus, row.counts))
         return Order(row.order_id, row.user_id, Status(row.status), items)
 
-    async def change(self, order_id: int, change: Change, now: datetime) -> Status | None:
+    async def change(self, order_id: int, change: Change, now: datetime, owner: int | None = None) -> Status | None:
         step = orders.ChangeOrderParams(
             order_id=order_id,
+            owner=owner,
             target=ORDER_STATUS_BY_VALUE[change.target],
             sold=change.stock is StockEffect.SELL,
             moment=now,
@@ -86,6 +93,7 @@ class PostgresStorage:
             lambda connection: orders.AsyncQuerier(connection).change_order(step), repeatable=True
         )
         if found is OrderStatus.AWAITING_PAYMENT:
+            ORDERS.add(change.target)
             self._ring()
         return None if found is None else Status(found)
 
@@ -101,6 +109,7 @@ class PostgresStorage:
             lambda connection: orders.AsyncQuerier(connection).change_unpaid_orders(due), repeatable=True
         )
         if changed:
+            ORDERS.add(change.target, len(changed))
             self._ring()
         return changed
 
@@ -138,6 +147,11 @@ class PostgresStorage:
         await self._database.write(
             lambda connection: outbox.AsyncQuerier(connection).delete_events(ids=ids), repeatable=True
         )
+
+    async def backlog(self) -> Backlog:
+        found = await self._database.read(lambda connection: outbox.AsyncReader(connection).backlog())
+        assert found is not None
+        return Backlog(found.events, found.oldest_seconds)
 
     def _ring(self) -> None:
         """Tells whoever sends that there are events."""

@@ -2,13 +2,16 @@
 
 import asyncio
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from uuid import uuid4
 
 from services.chassis.bus import Publisher
 from services.chassis.errors import AppError
 from services.chassis.log import Logger
+from services.chassis.metrics import OUTBOX_EVENTS, OUTBOX_OLDEST
 from services.loms.events import to_message
-from services.loms.usecases import Outbox
+from services.loms.usecases import Backlog, Outbox
 
 BATCH = 500
 GATHER_SECONDS = 0.01
@@ -19,6 +22,8 @@ LEASE_SECONDS = 3
 """How long a relay leads without saying so again: longer than a pause of its process should be."""
 LEAD_INTERVAL_SECONDS = 0.5
 """How often it has to ask for the lead."""
+MEASURE_INTERVAL_SECONDS = 2
+"""How often it looks how much there is to send."""
 MARGIN_SECONDS = 1
 """What is left of a lease when its holder sends no more: time enough for what was just sent to arrive."""
 
@@ -39,6 +44,7 @@ class Relay:
         self._id = uuid4()
         self._leads_until = 0.0
         self._led = False
+        self._backlog: Backlog | None = None
 
     async def lead(self) -> None:
         """Takes the lead, if nobody has it, or keeps it."""
@@ -48,6 +54,19 @@ class Relay:
             self._log.info("relay leads" if leads else "relay follows")
         self._led = leads
         self._leads_until = asked + LEASE_SECONDS - MARGIN_SECONDS if leads else 0.0
+
+    async def measure(self) -> None:
+        """Finds out how much there is to send, if it is the one that sends."""
+        self._backlog = await self._outbox.backlog() if self._leads() else None
+
+    @contextmanager
+    def measured(self) -> Iterator[None]:
+        """Tells, while the block runs, how much there was to send when it was last measured."""
+        with (
+            OUTBOX_EVENTS.source(lambda: {(): self._backlog.events} if self._backlog else {}),
+            OUTBOX_OLDEST.source(lambda: {(): self._backlog.oldest_seconds} if self._backlog else {}),
+        ):
+            yield
 
     async def stop(self) -> None:
         """Sends what is left, if the topic takes it, and leaves the lead to another one."""

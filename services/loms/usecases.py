@@ -11,9 +11,12 @@ from uuid import UUID
 from services.chassis.clock import Clock
 from services.chassis.errors import AbortedError, FailedPreconditionError, NotFoundError
 from services.chassis.log import Logger
+from services.chassis.metrics import counter
 
 EXPIRY_BATCH = 100
 FORGET_BATCH = 1000
+ORDERS = counter("loms_orders", "Orders that got this status.", "status")
+"""Counted by the storages, which know what is committed and what was there before."""
 REQUEST_ID_LIFE = timedelta(hours=24)
 
 
@@ -134,13 +137,13 @@ class Storage(Protocol):
         """Forgets at most `limit` of the request_ids that were first used until then, and gives how many it were."""
         ...
 
-    async def order(self, order_id: int) -> Order | None:
-        """The order, or None if there is none."""
+    async def order(self, order_id: int, owner: int | None = None) -> Order | None:
+        """The order, or None if there is none, or if it is not the owner's where one is given."""
         ...
 
-    async def change(self, order_id: int, change: Change, now: datetime) -> Status | None:
+    async def change(self, order_id: int, change: Change, now: datetime, owner: int | None = None) -> Status | None:
         """Makes the change, with its stock and its event, if the order awaits payment. Gives the
-        status that it found, or None if there is no such order.
+        status that it found, or None if there is no such order, or if it is not the owner's where one is given.
         """
         ...
 
@@ -170,6 +173,15 @@ class StatusChanged:
     """The trace of the call that has changed the order."""
 
 
+@dataclass(frozen=True, slots=True)
+class Backlog:
+    """What is in the outbox."""
+
+    events: int
+    oldest_seconds: float
+    """How long the oldest of them has been there."""
+
+
 class Outbox(Protocol):
     """The events that are stored and not yet known to be sent, and who of those that could send them does."""
 
@@ -193,9 +205,13 @@ class Outbox(Protocol):
         """Forgets these."""
         ...
 
+    async def backlog(self) -> Backlog:
+        """How many there are, and how old."""
+        ...
+
 
 class Orders:
-    """Creates orders and leads them to their end."""
+    """Creates orders and leads them to their end. Where an `owner` is given, there are no orders but his."""
 
     def __init__(self, storage: Storage, clock: Clock, time_to_pay: timedelta, log: Logger) -> None:
         self._storage = storage
@@ -210,20 +226,20 @@ class Orders:
             raise OutOfStockError(created.short)
         return created.order_id
 
-    async def info(self, order_id: int) -> Order:
+    async def info(self, order_id: int, owner: int | None = None) -> Order:
         """The order. Raises OrderNotFoundError."""
-        order = await self._storage.order(order_id)
+        order = await self._storage.order(order_id, owner)
         if order is None:
             raise OrderNotFoundError(order_id)
         return order
 
-    async def pay(self, order_id: int) -> None:
+    async def pay(self, order_id: int, owner: int | None = None) -> None:
         """Takes note of a payment. Raises OrderNotFoundError, OrderStatusError."""
-        await self._change(order_id, PAY)
+        await self._change(order_id, PAY, owner)
 
-    async def cancel(self, order_id: int) -> None:
+    async def cancel(self, order_id: int, owner: int | None = None) -> None:
         """Cancels the order. Raises OrderNotFoundError, OrderStatusError."""
-        await self._change(order_id, CANCEL)
+        await self._change(order_id, CANCEL, owner)
 
     async def cancel_unpaid(self) -> None:
         """Cancels every order whose time to pay is over."""
@@ -240,8 +256,8 @@ class Orders:
         while forgotten == FORGET_BATCH:
             forgotten = await self._storage.forget_requests(self._clock() - REQUEST_ID_LIFE, FORGET_BATCH)
 
-    async def _change(self, order_id: int, change: Change) -> None:
-        found = await self._storage.change(order_id, change, self._clock())
+    async def _change(self, order_id: int, change: Change, owner: int | None) -> None:
+        found = await self._storage.change(order_id, change, self._clock(), owner)
         if found is None:
             raise OrderNotFoundError(order_id)
         if found not in (Status.AWAITING_PAYMENT, change.target):

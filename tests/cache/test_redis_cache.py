@@ -58,7 +58,8 @@ class Clock:
 
 
 def products(shards: RedisShards, catalogue: Catalogue, clock: Clock | None = None) -> Products:
-    return Cache(rpc(GET_PRODUCT), GetProductResponse, catalogue.ask, shards, clock or Clock())
+    """A cache that has nothing at hand and looks at the store each time."""
+    return Cache(rpc(GET_PRODUCT), GetProductResponse, catalogue.ask, shards, clock or Clock(), at_hand=0)
 
 
 async def listed(cache: Products, skus: Iterable[int]) -> dict[int, Answer]:
@@ -105,6 +106,29 @@ async def test_what_one_process_was_answered_another_one_remembers(
         assert await neighbour.found(expected) == expected
         assert other.asked == []
         assert (cache.misses, neighbour.hits, neighbour.misses) == (len(SKUS), len(expected), 0)
+
+
+async def test_what_is_fresh_is_kept_at_hand(shards: RedisShards) -> None:
+    clock, catalogue = Clock(), Catalogue()
+    async with Cache(rpc(GET_PRODUCT), GetProductResponse, catalogue.ask, shards, clock, at_hand=len(SKUS)) as cache:
+        await fill(cache, SKUS)
+        for shard in shards.all:
+            await shard.execute("FLUSHALL")
+        assert await cache.found(SKUS) == {sku: product(sku) for sku in SKUS}
+
+        clock.passed = 60
+        assert await cache.found(SKUS) == {}
+
+    assert (cache.hits, cache.misses) == (len(SKUS), len(SKUS))
+
+
+async def test_no_more_is_kept_at_hand_than_has_room(shards: RedisShards) -> None:
+    async with Cache(rpc(GET_PRODUCT), GetProductResponse, Catalogue().ask, shards, at_hand=2) as cache:
+        for sku in (1, 2, 3):
+            await fill(cache, [sku])
+        for shard in shards.all:
+            await shard.execute("FLUSHALL")
+        assert (await cache.found([1, 2, 3])).keys() == {2, 3}
 
 
 async def test_an_entry_lives_as_long_as_the_contract_says(shards: RedisShards) -> None:

@@ -14,6 +14,7 @@ import pytest
 from pydantic import SecretStr
 from pydantic_core import PydanticUndefined
 
+from compose.monitoring import PrometheusSettings, ZipkinSettings
 from services.__main__ import MarketplaceSettings
 from services.chassis.settings import DatabaseSettings, ServiceSettings, Settings
 from services.replication import AdminSettings
@@ -122,7 +123,8 @@ def test_the_table_of_targets_is_what_make_prints() -> None:
 
 
 ALL_SETTINGS: tuple[type[Settings], ...] = (
-    MarketplaceSettings, CartSettings, LomsSettings, ProductSettings, NotifierSettings, AdminSettings, TopicSettings
+    MarketplaceSettings, CartSettings, LomsSettings, ProductSettings, NotifierSettings, AdminSettings, TopicSettings,
+    PrometheusSettings, ZipkinSettings,
 )  # fmt: skip
 COMMON = {
     **dict.fromkeys(set(DatabaseSettings.model_fields) - set(ServiceSettings.model_fields), "<STATEFUL>"),
@@ -147,7 +149,8 @@ def test_the_table_of_settings_has_each_setting_with_its_default() -> None:
             expected[variable] = shown_default(settings, field)
     documented = {variable: cells[0].strip("`") for variable, cells in rows("Settings").items()}
 
-    assert {name: value for name, value in documented.items() if not name.startswith("GATEWAY_")} == expected
+    of_others = ("GATEWAY_", "OTEL_")
+    assert {name: value for name, value in documented.items() if not name.startswith(of_others)} == expected
 
 
 def test_the_table_of_settings_has_those_of_the_gateway() -> None:

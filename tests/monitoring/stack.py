@@ -1,27 +1,70 @@
 """The marketplace with all that it can have: each service and the gateway a process, PostgreSQL, Redis and Kafka."""
 
 import sys
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
+from anyio.from_thread import start_blocking_portal
 
 from services.loms.seed import seed_stocks
 from services.topics import TopicSettings, create_topics
 from tests.kafka import running_kafka
 from tests.marketplace import GATEWAY, Program, environment_on_free_ports, started
 from tests.postgres import create_database, drop_database
+from tests.prometheus import PrometheusServer, running_prometheus
 from tests.redis import running_redis
+from tests.zipkin import ZipkinServer, running_zipkin
 
 SERVICES = ("notifier", "loms", "product", "cart")
-SKUS = sorted(sku for sku, stock in seed_stocks().items() if stock.available > 50)
+*SKUS, first, second = sorted(sku for sku, stock in seed_stocks().items() if stock.available > 50)
+RARE_SKUS = (first, second)
+"""`purchase` leaves them alone, so the first who buys one finds that nobody has asked for it before."""
 TOKEN = {"authorization": "Bearer testtoken"}
 
 
+@dataclass(frozen=True)
+class Watched:
+    """The whole marketplace, and who watches it."""
+
+    programs: dict[str, Program]
+    prometheus: PrometheusServer
+    zipkin: ZipkinServer
+
+    @property
+    def url(self) -> str:
+        """Where its gateway answers."""
+        return self.programs["gateway"].url
+
+
+@contextmanager
+def watched_stack(folder: Path, server: str) -> Iterator[Watched]:
+    """The whole stack with a Prometheus that scrapes it and a Zipkin that gets all its traces."""
+    with (
+        running_zipkin() as zipkin,
+        start_blocking_portal() as portal,
+        portal.wrap_async_context_manager(whole_stack(folder, server, **traces_to(zipkin))) as programs,
+        running_prometheus({side_port(name, each): name for name, each in programs.items()}) as prometheus,
+    ):
+        zipkin.wait()
+        yield Watched(programs, prometheus, zipkin)
+
+
+def traces_to(zipkin: ZipkinServer) -> dict[str, str]:
+    """Settings that have spans sent there, soon."""
+    return {
+        "OTEL_TRACES_EXPORTER": "zipkin",
+        "OTEL_EXPORTER_ZIPKIN_ENDPOINT": zipkin.endpoint,
+        "OTEL_BSP_SCHEDULE_DELAY": "100",
+    }
+
+
 @asynccontextmanager
-async def whole_stack(folder: Path, server: str) -> AsyncIterator[dict[str, Program]]:
-    """Starts everything with its databases on this server and its logs in the folder; gives the programs by name.
+async def whole_stack(folder: Path, server: str, **more: str) -> AsyncIterator[dict[str, Program]]:
+    """Starts everything with its databases on this server, its logs in the folder and `more` settings; gives the
+    programs by name.
 
     The cart is in memory, as only that counts what is in it.
     """
@@ -33,6 +76,8 @@ async def whole_stack(folder: Path, server: str) -> AsyncIterator[dict[str, Prog
             "CART_REDIS_URLS": ",".join(shard.url for shard in redis),
             "LOMS_KAFKA_BOOTSTRAP": kafka.bootstrap,
             "NOTIFIER_KAFKA_BOOTSTRAP": kafka.bootstrap,
+            "GATEWAY_LOG_FORMAT": "json",
+            **more,
         }
         for service in ("LOMS", "NOTIFIER"):
             database = await create_database(server)

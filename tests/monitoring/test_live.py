@@ -3,7 +3,6 @@
 import asyncio
 import re
 from itertools import count
-from pathlib import Path
 
 import httpx
 import pytest
@@ -14,8 +13,8 @@ from codegen.dashboards.grafana import Query
 from codegen.dashboards.metrics import OF_A_SERVICE
 from codegen.dashboards.rules import RECORDINGS
 from tests.marketplace import Program
-from tests.monitoring.stack import purchase, side_port, whole_stack
-from tests.prometheus import PrometheusServer, running_prometheus
+from tests.monitoring.stack import Watched, purchase, side_port
+from tests.prometheus import PrometheusServer
 from tests.waiting import until
 
 CHOSEN = {"$__rate_interval": "1m", "$rpc_service": ".+"}
@@ -73,15 +72,12 @@ def shown(name: str, program: Program) -> set[str]:
 
 
 @pytest.mark.timeout(180)
-async def test_what_is_asked_for_is_there(tmp_path: Path, server: str) -> None:
-    async with whole_stack(tmp_path, server) as programs:
-        jobs = {side_port(name, program): name for name, program in programs.items()}
-        with running_prometheus(jobs) as prometheus:
-            await until(lambda: all_are_scraped(prometheus, set(jobs.values())))
-            empty = await without_data(prometheus, programs["gateway"].url)
-            broken = prometheus.broken_rules()
-        missing = {name: set(OF_A_SERVICE[name]) - shown(name, each) for name, each in programs.items()}
+async def test_what_is_asked_for_is_there(watched: Watched) -> None:
+    prometheus = watched.prometheus
+    await until(lambda: all_are_scraped(prometheus, set(watched.programs)))
+    empty = await without_data(prometheus, watched.url)
+    missing = {name: set(OF_A_SERVICE[name]) - shown(name, each) for name, each in watched.programs.items()}
 
     assert empty == []
-    assert broken == {}
+    assert prometheus.broken_rules() == {}
     assert missing == {name: set() for name in OF_A_SERVICE}

@@ -183,11 +183,6 @@ class FakeProduct(ProductServicer):
         return product_pb2.GetProductResponse(sku=request.sku, name="x", price=1)
 
 
-class AnyToken:
-    def check(self, *_: object) -> None:
-        """Takes every token."""
-
-
 class FakeLoms(LomsServicer):
     """A LOMS with endless stock that can be made slow, and that can refuse."""
 
@@ -213,7 +208,7 @@ async def cart_before(loms: FakeLoms, product: FakeProduct) -> AsyncIterator[Car
         serving(
             AnySettings(),
             servicer(product_pb2_grpc.add_ProductServiceServicer_to_server, product),
-            access=AnyToken(),
+            known_tokens=["mine", "testtoken"],
         ) as product_port,
         cart(
             CartSettings(

@@ -90,6 +90,7 @@ BREAKING = {
         ("notifications_order_id_fkey", "DELETE FROM order_sequences"),
         ("notifications_sequence_check", "UPDATE notifications SET sequence = 0"),
         ("notifications_status_check", "UPDATE notifications SET status = 'paid'"),
+        ("notifications_user_id_check", "UPDATE notifications SET user_id = 0"),
         ("dead_letters_pkey", "INSERT INTO dead_letters OVERRIDING SYSTEM VALUE TABLE dead_letters"),
         (
             "dead_letters_event_id_key",

@@ -407,7 +407,7 @@ async def test_order_has_its_items_in_sku_order(connection: asyncpg.Connection, 
         )
 
 
-async def test_the_order_of_somebody_else_is_not_found_and_not_changed(connection: asyncpg.Connection) -> None:
+async def test_order_of_somebody_else_is_not_found_and_change_order_leaves_it(connection: asyncpg.Connection) -> None:
     order_id = await add_order(connection, {1: 1}, OrderStatus.AWAITING_PAYMENT)
 
     assert await orders.AsyncReader(connection).order(order_id=order_id, owner=USER + 1) is None
@@ -716,3 +716,15 @@ async def test_available_stock_of_an_unknown_sku_is_none(connection: asyncpg.Con
     await add_stocks(connection, (1, 10, 0))
 
     assert await stocks.AsyncReader(connection).available_stock(sku=2) is None
+
+
+async def test_backlog_counts_the_events_and_tells_how_old_the_oldest_is(connection: asyncpg.Connection) -> None:
+    assert await outbox.AsyncReader(connection).backlog() == outbox.BacklogRow(0, 0.0)
+
+    for id_ in (1, 2):
+        await add_event(connection, id_, order_id=id_)
+
+    found = await outbox.AsyncReader(connection).backlog()
+    assert found is not None
+    assert found.events == 2
+    assert found.oldest_seconds != 0

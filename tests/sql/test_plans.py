@@ -85,6 +85,7 @@ EXECUTE: dict[str, dict[str, Execute]] = {
             orders.ChangeUnpaidOrdersParams(SOON, BATCH, OrderStatus.CANCELLED, sold=False, moment=NOW)
         ),
         "unsent_events": lambda connection: outbox.AsyncReader(connection).unsent_events(batch=BATCH),
+        "backlog": lambda connection: outbox.AsyncReader(connection).backlog(),
         "delete_events": lambda connection: outbox.AsyncQuerier(connection).delete_events(ids=[ID]),
         "lead": lambda connection: outbox.AsyncQuerier(connection).lead(relay_id=REQUEST_ID, seconds=1),
         "resign": lambda connection: outbox.AsyncQuerier(connection).resign(relay_id=REQUEST_ID),

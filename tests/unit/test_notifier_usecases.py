@@ -30,7 +30,7 @@ NOW = FakeClock()()
 EVENT_ID = str(UUID(int=1))
 VALUE = b'{"order_id": 5, "status": "payed", "moment": "2026-01-02T12:00:00.678Z"}'
 HEADERS = {"event-id": EVENT_ID.encode(), "sequence": b"3", "user-id": b"7"}
-NOTIFICATION = Notification(5, 3, "payed", NOW)
+NOTIFICATION = Notification(5, 3, "payed", NOW, 7)
 BATCH = 500
 
 Logs = list[dict[str, object]]
@@ -55,7 +55,7 @@ def event(order_id: int | None, name: str) -> Event:
 
 
 def good(order_id: int, sequence: int) -> Arrived:
-    return Arrived(event(order_id, f"{order_id}-{sequence}"), Notification(order_id, sequence, "new", NOW))
+    return Arrived(event(order_id, f"{order_id}-{sequence}"), Notification(order_id, sequence, "new", NOW, 1))
 
 
 def bad(order_id: int | None, sequence: int) -> Arrived:
@@ -236,13 +236,13 @@ def test_behind_an_event_that_is_parked_all_later_ones_of_its_order_are_parked_e
 
 def test_an_order_that_has_something_parked_has_no_news_and_what_it_knows_is_not_parked() -> None:
     assert sort_out([good(5, 2), good(5, 3), good(6, 1)], {5: 2}, {5}) == Recorded(
-        [Notification(6, 1, "new", NOW)], [behind(5, 3)]
+        [Notification(6, 1, "new", NOW, 1)], [behind(5, 3)]
     )
 
 
 def test_an_event_of_no_order_makes_nobody_wait() -> None:
     assert sort_out([bad(None, 1), bad(None, 2), good(5, 1)], {}, ()) == Recorded(
-        [Notification(5, 1, "new", NOW)], [bad(None, 1), bad(None, 2)]
+        [Notification(5, 1, "new", NOW, 1)], [bad(None, 1), bad(None, 2)]
     )
 
 

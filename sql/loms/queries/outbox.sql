@@ -10,10 +10,15 @@ DELETE FROM outbox
 WHERE outbox.id = ANY(@ids::bigint []);
 
 -- name: Backlog :one
--- How many events are not known to be sent, and for how many seconds the oldest of them has been there.
+-- How many events are not known to be sent, at most: ids have gaps. And for how many seconds the oldest has waited.
 SELECT
-    count(*)::bigint AS events,
-    greatest(coalesce(extract(EPOCH FROM clock_timestamp() - min(o.moment)), 0), 0)::double precision AS oldest_seconds
+    coalesce(max(o.id) - min(o.id) + 1, 0)::bigint AS events,
+    greatest(
+        coalesce(
+            extract(EPOCH FROM clock_timestamp() - (SELECT f.moment FROM outbox AS f ORDER BY f.id LIMIT 1)), 0
+        ),
+        0
+    )::double precision AS oldest_seconds
 FROM outbox AS o;
 
 -- name: Lead :one

@@ -301,7 +301,8 @@ def test_a_damaged_entry_and_one_of_another_name_count_as_misses(data: st.DataOb
             }[damage]
             await store.write(of_1, damaged, 60)
 
-            assert (await cache.found([1, 2])).keys() == {2}
+        async with remembering(catalogue, store) as neighbour:
+            assert (await neighbour.found([1, 2])).keys() == {2}
 
     run(main())
 

@@ -36,7 +36,13 @@ def test_an_rpc_has_the_policy_that_its_contract_says(monkeypatch: pytest.Monkey
         access=options.ACCESS_TOKEN,
         default_deadline=1.5,
         max_deadline=30,
-        catalogue=frozenset({(options.CODE_NOT_FOUND, "GONE"), (options.CODE_ABORTED, "LATE")}),
+        catalogue=frozenset(
+            {
+                (options.CODE_NOT_FOUND, "GONE"),
+                (options.CODE_ABORTED, "LATE"),
+                (options.CODE_UNAUTHENTICATED, "TOKEN_INVALID"),
+            }
+        ),
         user_field="",
         idempotency_key="",
         retry=None,

@@ -35,7 +35,11 @@ async def started(**settings: str) -> AsyncIterator[asyncio.subprocess.Process]:
 async def test_a_signal_ends_a_service_in_good_order(number: signal.Signals) -> None:
     async with started() as process:
         assert process.stdout
-        assert [json.loads(await process.stdout.readline())["event"] for _ in range(2)] == ["no events come", "serving"]
+        assert [json.loads(await process.stdout.readline())["event"] for _ in range(3)] == [
+            "no events come",
+            "access is off",
+            "serving",
+        ]
         process.send_signal(number)
         output, errors = await process.communicate()
 

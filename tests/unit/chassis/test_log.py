@@ -1,5 +1,6 @@
 """Log lines, as they are written."""
 
+import asyncio
 import json
 import logging
 from collections.abc import Callable, Iterator
@@ -11,7 +12,9 @@ import structlog
 from pydantic import SecretStr
 
 from services.chassis.call import Call, current_call
-from services.chassis.log import Format, Level, Logger, configure_logging, get_logger
+from services.chassis.contract import rpc
+from services.chassis.log import Format, Level, Logger, configure_logging, get_logger, log_errors_of_loop, told
+from services.chassis.wrapping import Observer
 from tests.settings import CartSettings
 
 Configure = Callable[[Level, Format], None]
@@ -81,22 +84,85 @@ def test_lines_below_the_level_are_not_written(
     assert [json.loads(line)["level"] for line in written.lines()] == logged
 
 
+TEXT = "broken shelf"
+
+
 def fail() -> None:
-    raise ValueError("broken shelf")
+    raise ValueError(TEXT)
+
+
+def fail_in_consequence() -> None:
+    try:
+        fail()
+    except ValueError as error:
+        raise LookupError(TEXT) from error
+
+
+def fail_in_a_group() -> None:
+    try:
+        fail_in_consequence()
+    except LookupError as error:
+        raise ExceptionGroup(TEXT, [error, KeyError(TEXT)]) from None
 
 
 @pytest.mark.parametrize("form", ["json", "console"])
-def test_an_exception_is_written_with_its_traceback(form: Format, configure: Configure, written: Written) -> None:
+def test_an_exception_is_written_with_its_frames_and_without_its_text(
+    form: Format, configure: Configure, written: Written
+) -> None:
     configure("info", form)
     try:
         fail()
     except ValueError as error:
+        error.add_note("a note")
         get_logger("cart").exception("it failed")
         get_logger("cart").error("it failed", exc_info=error)
 
     text = "\n".join(written.lines())
-    assert text.count("ValueError: broken shelf") == 2
     assert text.count("in fail") == 2
+    assert text.count("ValueError") >= 2
+    assert TEXT not in text
+    assert "a note" not in text
+
+
+def test_what_an_exception_comes_from_is_told_too_without_texts() -> None:
+    try:
+        fail_in_a_group()
+    except ExceptionGroup as error:
+        story = told(error)
+
+    for name in ("ExceptionGroup", "LookupError", "ValueError", "KeyError", "in fail_in_consequence", "in fail"):
+        assert name in story
+    assert TEXT not in story
+
+
+def test_exceptions_that_lead_to_each_other_are_told_once() -> None:
+    first, second = ValueError(), KeyError()
+    first.__cause__, second.__cause__ = second, first
+
+    assert told(first).splitlines().count("ValueError") == 1
+
+
+def test_the_lines_of_libraries_name_exceptions_by_their_types(configure: Configure, written: Written) -> None:
+    configure("info", "json")
+    logging.getLogger("library").error("lost %s of %s", ValueError("s3cr3t-canary"), "all")
+
+    [line] = map(json.loads, written.lines())
+    assert line["event"] == "lost ValueError of all"
+
+
+async def test_an_error_that_nobody_has_caught_is_logged_without_its_text(
+    configure: Configure, written: Written
+) -> None:
+    configure("info", "json")
+    asyncio.get_running_loop().set_exception_handler(log_errors_of_loop)
+    asyncio.get_running_loop().call_soon(fail)
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+
+    [line] = map(json.loads, written.lines())
+    assert line["event"] == "error that nobody has caught"
+    assert "in fail" in line["exception"]
+    assert TEXT not in line["exception"]
 
 
 def test_an_exception_is_one_line_of_json(configure: Configure, written: Written) -> None:
@@ -114,15 +180,42 @@ def test_an_exception_is_one_line_of_json(configure: Configure, written: Written
 @pytest.mark.parametrize("form", ["json", "console"])
 def test_a_line_for_a_call_names_it(form: Format, configure: Configure, written: Written) -> None:
     configure("info", form)
-    set_before = current_call.set(Call("s3cr3t-canary", "r-1", 0, deadline_is_ours=True))
+    traceparent = f"00-{1:032x}-{2:016x}-00"
+    set_before = current_call.set(
+        Call("s3cr3t-canary", "r-1", 0, deadline_is_ours=True, traceparent=traceparent, rpc="S/Do")
+    )
     get_logger("cart").info("served")
     current_call.reset(set_before)
     get_logger("cart").info("idle")
 
     served, idle = written.lines()
-    assert "r-1" in served
+    for fact in ("r-1", f"{1:032x}", "S/Do"):
+        assert fact in served
+    assert "span_id" not in served
     assert "s3cr3t-canary" not in served
     assert "request_id" not in idle
+
+
+@pytest.mark.parametrize(
+    ("part", "code", "lines"), [(1.0, "OK", 1000), (0.0, "OK", 0), (0.0, "NOT_FOUND", 1000), (0.0, "CANCELLED", 1000)]
+)
+def test_of_successful_calls_a_part_is_logged_and_the_others_always(
+    part: float, code: str, lines: int, configure: Configure, written: Written
+) -> None:
+    assert calls_logged(part, code, configure, written) == lines
+
+
+def test_the_part_of_the_successful_calls_that_is_logged_is_drawn(configure: Configure, written: Written) -> None:
+    assert 50 < calls_logged(0.1, "OK", configure, written) < 180
+
+
+def calls_logged(part: float, code: str, configure: Configure, written: Written) -> int:
+    """The lines of 1,000 calls."""
+    configure("info", "json")
+    observer = Observer(rpc("/marketplace.loms.v1.LomsService/StocksInfo"), get_logger("loms"), None, part)
+    for _ in range(1000):
+        observer.ended(Call(None, "r-1", 0, deadline_is_ours=True), code, 0.001)
+    return len(written.lines())
 
 
 def test_the_lines_of_libraries_have_the_same_form(configure: Configure, written: Written) -> None:

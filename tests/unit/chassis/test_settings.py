@@ -7,7 +7,7 @@ from pydantic import Field, SecretStr, TypeAdapter, ValidationError
 from pydantic_settings import SettingsConfigDict
 
 from services.chassis.settings import Address, Replicas, ServiceSettings, StartError, fail, load
-from tests.settings import FREE
+from tests.settings import FREE, LomsSettings
 
 SECRET = "s3cr3t-canary"
 
@@ -28,7 +28,7 @@ class BoundSettings(ShopSettings):
     doors: int
 
 
-def mistakes_of(settings: type[ShopSettings]) -> list[str]:
+def mistakes_of(settings: type[ServiceSettings]) -> list[str]:
     with pytest.raises(StartError) as raised:
         load(settings)
     return str(raised.value).splitlines()
@@ -39,6 +39,17 @@ def test_the_environment_is_read_under_the_prefix(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setenv("LISTEN", "elsewhere:80")
 
     assert load(ShopSettings).listen == "shop.local:80"
+
+
+def test_postgres_needs_its_urls_and_all_that_are_missing_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {"LISTEN": "nowhere", "STORAGE": "postgres"}.items():
+        monkeypatch.setenv(f"LOMS_{name}", value)
+
+    assert [mistake.partition(":")[0] for mistake in mistakes_of(LomsSettings)] == [
+        "LOMS_LISTEN='nowhere'",
+        "LOMS_DATABASE_URL is not set",
+        "LOMS_DATABASE_DIRECT_URL is not set",
+    ]
 
 
 def test_every_mistake_is_named_with_its_variable_and_what_it_holds(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,4 +20,4 @@ async def test_a_process_that_takes_no_calls_is_alive_and_not_ready() -> None:
         ready = False
         assert (await client.get("/readyz")).status_code == 503
         assert (await client.get("/healthz")).status_code == 200
-        assert (await client.get("/metrics")).status_code == 404
+        assert (await client.get("/nothing")).status_code == 404

@@ -1,0 +1,20 @@
+// Takes the pictures of traces and numbers: node screenshots.mjs CHROMIUM TRACE PROMETHEUS EXPRESSION FOLDER
+import { createRequire } from "node:module";
+
+const { chromium } = createRequire(new URL("../swagger-ui/package.json", import.meta.url))("playwright-core");
+const [executablePath, trace, prometheus, expression, folder] = process.argv.slice(2);
+
+const browser = await chromium.launch({ executablePath, args: ["--no-sandbox"] });
+const page = await browser.newPage({ viewport: { width: 1200, height: 700 } });
+
+// A checkout, through the services.
+await page.goto(trace);
+await page.waitForTimeout(5000);
+await page.screenshot({ path: `${folder}/zipkin-checkout.png` });
+
+// What is called, and how often.
+await page.goto(`${prometheus}/graph?${new URLSearchParams({ "g0.expr": expression, "g0.tab": "0", "g0.range_input": "1m" })}`);
+await page.waitForTimeout(5000);
+await page.screenshot({ path: `${folder}/prometheus-calls.png` });
+
+await browser.close();
