@@ -5,16 +5,21 @@ const { chromium } = createRequire(new URL("../swagger-ui/package.json", import.
 const [executablePath, trace, prometheus, expression, folder] = process.argv.slice(2);
 
 const browser = await chromium.launch({ executablePath, args: ["--no-sandbox"] });
-const page = await browser.newPage({ viewport: { width: 1200, height: 700 } });
+const page = await browser.newPage({ viewport: { width: 1200, height: 600 } });
+const failed = [];
+page.on("pageerror", (error) => failed.push(error.message));
 
 // A checkout, through the services.
 await page.goto(trace);
-await page.waitForTimeout(5000);
+await page.getByText("notifier: process loms.order-events").first().waitFor();
+await page.waitForLoadState("networkidle");
 await page.screenshot({ path: `${folder}/zipkin-checkout.png` });
 
 // What is called, and how often.
-await page.goto(`${prometheus}/graph?${new URLSearchParams({ "g0.expr": expression, "g0.tab": "0", "g0.range_input": "1m" })}`);
-await page.waitForTimeout(5000);
-await page.screenshot({ path: `${folder}/prometheus-calls.png` });
+await page.goto(`${prometheus}/graph?${new URLSearchParams({ "g0.expr": expression, "g0.tab": "0", "g0.range_input": "30s", "g0.stacked": "1" })}`);
+await page.locator(".legend .line", { hasText: "Checkout" }).waitFor();
+await page.waitForLoadState("networkidle");
+await page.screenshot({ path: `${folder}/prometheus-calls.png`, fullPage: true });
 
 await browser.close();
+if (failed.length > 0) throw new Error(`the pages report errors: ${failed.join("; ")}`);

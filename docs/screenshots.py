@@ -4,7 +4,6 @@ import argparse
 import asyncio
 import subprocess
 import sys
-import time
 from itertools import count
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -12,6 +11,7 @@ from tempfile import TemporaryDirectory
 import httpx
 import pytest
 
+from services.chassis.background import background
 from tests.marketplace import healthy_marketplace
 from tests.monitoring.stack import Watched, purchase, watched_stack
 from tests.postgres import running_postgres
@@ -20,7 +20,7 @@ DOCS = Path(__file__).parent
 SWAGGER_UI = DOCS.parent / "swagger-ui" / "screenshots.mjs"
 MONITORING = DOCS / "screenshots.mjs"
 SHOPPING_SECONDS = 45
-"""Long enough for a graph."""
+"""How long there are purchases before the pictures are taken: a graph shows them."""
 RATES = "sum by (rpc_service, rpc_method) (rate(rpc_server_duration_seconds_count[15s]))"
 
 
@@ -34,9 +34,15 @@ def take(chromium: str, folder: Path) -> None:
         running_postgres() as server,
         watched_stack(Path(scratch), server) as watched,
     ):
-        asyncio.run(shop(watched.url))
-        zipkin, prometheus = watched.zipkin.http.base_url, watched.prometheus.http.base_url
-        run(MONITORING, chromium, f"{zipkin}/zipkin/traces/{trace_of_a_checkout(watched)}", prometheus, RATES, folder)
+        asyncio.run(take_while_it_sells(chromium, watched, folder))
+
+
+async def take_while_it_sells(chromium: str, watched: Watched, folder: Path) -> None:
+    zipkin, prometheus = watched.zipkin.http.base_url, watched.prometheus.http.base_url
+    async with background(lambda: sell(watched.url)):
+        await asyncio.sleep(SHOPPING_SECONDS)
+        trace = f"{zipkin}/zipkin/traces/{trace_of_a_checkout(watched)}"
+        await asyncio.to_thread(run, MONITORING, chromium, trace, prometheus, RATES, folder)
 
 
 def run(script: Path, *arguments: object) -> None:
@@ -44,14 +50,10 @@ def run(script: Path, *arguments: object) -> None:
     subprocess.run(["node", script, *map(str, arguments)], check=True)
 
 
-async def shop(url: str) -> None:
-    """Sells for a while."""
-    end = time.monotonic() + SHOPPING_SECONDS
+async def sell(url: str) -> None:
     async with httpx.AsyncClient(base_url=url, trust_env=False) as http:
         for user in count(1):
             await purchase(http, user)
-            if time.monotonic() > end:
-                return
 
 
 def trace_of_a_checkout(watched: Watched) -> str:

@@ -15,9 +15,14 @@ class CircuitBreaker:
         self._failures = 0
         self._tried_at = 0.0
 
+    @property
+    def is_open(self) -> bool:
+        """Whether the service is taken for gone."""
+        return self._failures >= FAILURES
+
     def lets_through(self) -> bool:
         """Whether a call may be made: every one until the service is gone, then one now and again."""
-        if self._failures < FAILURES:
+        if not self.is_open:
             return True
         now = asyncio.get_running_loop().time()
         if now - self._tried_at < OPEN_SECONDS:

@@ -11,40 +11,32 @@ fast calls start and what comes back as an error is done here, as the contract s
 import asyncio
 import json
 import math
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, TypeAlias, TypeVar, cast
 
 import grpc
 from chassis.v1 import options_pb2 as options
-from google.protobuf.message import Message
 
-from services.chassis.call import current_call, current_span
+from services.chassis.attempts import TRACEPARENT, Attempts, Calls, Metadata
+from services.chassis.call import current_call
 from services.chassis.circuit_breaker import CircuitBreaker
 from services.chassis.contract import Rpc, rpc
-from services.chassis.errors import AppError, DeadlineExceededError, InternalError, UnavailableError
+from services.chassis.errors import DeadlineExceededError, UnavailableError
 from services.chassis.metrics import (
     RATE_LIMITER_WAIT,
     RPC_CLIENT_CIRCUIT_OPEN,
-    RPC_CLIENT_DURATION,
     RPC_CLIENT_RETRIES,
-    Durations,
 )
 from services.chassis.rate_limiter import RateLimiter, Turns
 from services.chassis.retries import RetryBudget, backoff
-from services.chassis.rules import BrokenRulesError, check_rules
-from services.chassis.status import GRPC_CODES, code_of, retry_delay, to_error
+from services.chassis.status import code_of, retry_delay, to_error
 from services.chassis.tls import Tls, channel_to
-from services.chassis.traces import rpc_attributes
 
 S = TypeVar("S")
-Calls: TypeAlias = "Callable[..., Awaitable[Any]]"
-Metadata: TypeAlias = "list[tuple[str, str]]"
 LimiterOf: TypeAlias = "Callable[[Rpc], Turns]"
 """Makes the limiter of an RPC whose contract has a rate."""
 
-TRACEPARENT = "traceparent"
 OPTIONS = [
     # A service that comes back is found within a second; the default backs off to two minutes.
     ("grpc.initial_reconnect_backoff_ms", 100),
@@ -122,40 +114,6 @@ class RateLimitInterceptor(grpc.aio.UnaryUnaryClientInterceptor):
         return await continuation(left, request)
 
 
-class _Attempts:
-    """Makes the attempts of calls of an RPC, and tells of each how it ended and how long it took, its turn included."""
-
-    def __init__(self, called: Rpc, method: Calls, service: str) -> None:
-        self._name = called.name
-        self._method = method
-        self._service = service
-        self._durations = Durations(RPC_CLIENT_DURATION, *called.name.split("/"))
-        self._attributes = rpc_attributes(called.path)
-
-    async def make(self, request: Any, seconds: float, metadata: Metadata) -> Any:
-        current = current_span()
-        span = current.child(self._name, "client", self._attributes) if current else None
-        if span is not None:
-            metadata = [*(pair for pair in metadata if pair[0] != TRACEPARENT), (TRACEPARENT, span.traceparent)]
-        began, code = time.perf_counter(), "CANCELLED"
-        try:
-            answer = await self._method(request, timeout=seconds, metadata=metadata)
-            if not _keeps_rules(answer):
-                raise InternalError(f"{self._service} answered against its contract")
-            code = "OK"
-        except grpc.aio.AioRpcError as error:
-            code = error.code().name
-            raise
-        except AppError as error:
-            code = GRPC_CODES[error.code].name
-            raise
-        finally:
-            self._durations.observe(code, time.perf_counter() - began)
-            if span is not None:
-                span.end(failed=code != "OK")
-        return answer
-
-
 class _Outgoing:
     """Stands in for the channel while a generated stub is made, and wraps its methods once."""
 
@@ -165,20 +123,18 @@ class _Outgoing:
         self._token = token
         self._breaker = CircuitBreaker()
         self._budget = RetryBudget()
-        self._is_open: dict[str, bool] = {}
-        """By service, whether calls of it were last refused by the breaker."""
+        self._services: set[str] = set()
 
     def circuits(self) -> dict[tuple[str, ...], float]:
         """1 for each service that is spared calls, 0 for the others."""
-        return {(service,): float(is_open) for service, is_open in self._is_open.items()}
+        return {(service,): float(self._breaker.is_open) for service in self._services}
 
     def unary_unary(self, path: str, *arguments: Any, **more: Any) -> Calls:
-        method: Any = self._channel.unary_unary(path, *arguments, **more)
         called = rpc(path)
+        method: Any = self._channel.unary_unary(path, *arguments, **more)
+        attempts = Attempts(called, method, self._service, self._breaker)
         retries = RPC_CLIENT_RETRIES.labels(*called.name.split("/"))
-        attempts = _Attempts(called, method, self._service)
-        service = called.name.partition("/")[0]
-        self._is_open[service] = False
+        self._services.add(called.name.partition("/")[0])
         now = asyncio.get_running_loop().time
 
         async def invoke(request: Any) -> Any:
@@ -188,36 +144,26 @@ class _Outgoing:
             attempt = 0
             while True:
                 attempt += 1
-                self._check(service, deadline - now())
-                if attempt > 1:
-                    retries.inc()
+                self._check(deadline - now())
                 try:
                     answer = await attempts.make(request, deadline - now(), metadata)
                 except grpc.aio.AioRpcError as error:
                     pause = self._pause(called, request, attempt, error)
                     if now() + pause >= deadline:
                         raise to_error(error, self._service) from error
-                except InternalError:
-                    self._reached(service)
-                    raise
                 else:
-                    self._reached(service)
                     self._budget.succeeded()
                     return answer
                 await asyncio.sleep(pause)
+                retries.inc()
 
         return invoke
 
-    def _reached(self, service: str) -> None:
-        self._breaker.succeeded()
-        self._is_open[service] = False
-
-    def _check(self, service: str, seconds: float) -> None:
+    def _check(self, seconds: float) -> None:
         """Raises the error of a call that has so many seconds left and need not be made."""
         if seconds <= 0:
             raise DeadlineExceededError("the deadline of the call has passed")
         if not self._breaker.lets_through():
-            self._is_open[service] = True
             raise UnavailableError(f"{self._service} cannot be reached")
 
     def _metadata(self) -> Metadata:
@@ -237,24 +183,13 @@ class _Outgoing:
         if code == options.CODE_UNAVAILABLE:
             self._breaker.failed()
         else:
-            self._reached(called.name.partition("/")[0])
+            self._breaker.succeeded()
         retry = called.retry
         if retry is None or code not in retry.codes or not called.may_be_repeated(request):
             return math.inf
         if not self._budget.failed() or attempt == retry.attempts:
             return math.inf
         return max(backoff(retry, attempt), retry_delay(error))
-
-
-def _keeps_rules(answer: Message | None) -> bool:
-    """Whether an answer keeps its rules. Bytes that are no message come as None."""
-    if answer is None:
-        return False
-    try:
-        check_rules(answer)
-    except BrokenRulesError:
-        return False
-    return True
 
 
 def _names(path: str) -> list[str]:

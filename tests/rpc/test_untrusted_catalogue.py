@@ -258,6 +258,7 @@ async def test_gigabytes_of_answers_do_not_fill_the_memory(stub: CartServiceStub
     await stub.ItemAdd(added(GOOD))
 
 
+@pytest.mark.long
 async def test_a_catalogue_that_never_ends_costs_a_caller_his_deadline(
     untrusted: Untrusted, gateway: Program, stub: CartServiceStub
 ) -> None:
