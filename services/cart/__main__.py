@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from marketplace.cart.v1 import cart_pb2_grpc as pb_grpc
 from marketplace.loms.v1 import loms_pb2_grpc
@@ -26,12 +26,14 @@ from services.chassis.lifecycle import main
 from services.chassis.log import Logger, get_logger
 from services.chassis.metrics import Readings
 from services.chassis.migrations import migrated_database
-from services.chassis.rate_limiter import Turns
-from services.chassis.redis_shards import RedisShards, RedisUrls, redis_shards, split_urls
+from services.chassis.rate_limiter import Turns, own_share
+from services.chassis.redis_urls import RedisUrls, split_urls
 from services.chassis.server import servicer, serving
 from services.chassis.settings import Address, DatabaseSettings, Replicas
-from services.chassis.shared_rate_limiter import SharedRateLimiter, own_share
 from services.chassis.tls import tls_of
+
+if TYPE_CHECKING:
+    from services.chassis.redis_shards import RedisShards
 
 MIGRATIONS = Path(__file__).parents[2] / "sql" / "cart" / "migrations"
 FORGET_INTERVAL_SECONDS = 60
@@ -71,16 +73,18 @@ async def storage_of(settings: CartSettings, log: Logger) -> AsyncIterator[Memor
 
 
 @asynccontextmanager
-async def shards_of(settings: CartSettings, log: Logger) -> AsyncIterator[RedisShards | None]:
+async def shards_of(settings: CartSettings, log: Logger) -> "AsyncIterator[RedisShards | None]":
     """What the replicas share, if there is Redis."""
     if settings.redis_urls is None:
         yield None
         return
+    from services.chassis.redis_shards import redis_shards  # noqa: PLC0415  Redis takes 0.3 s, and there may be none
+
     async with redis_shards(split_urls(settings.redis_urls), log) as shards:
         yield shards
 
 
-def limiter_of(settings: CartSettings, shards: RedisShards | None, log: Logger) -> LimiterOf:
+def limiter_of(settings: CartSettings, shards: "RedisShards | None", log: Logger) -> LimiterOf:
     """Makes the limiters of the calls to the catalogue: those of all replicas together where the contract says so."""
 
     def limiter(limited: Rpc) -> Turns:
@@ -90,6 +94,8 @@ def limiter_of(settings: CartSettings, shards: RedisShards | None, log: Logger) 
             rate = replace(rate, per_second=limit, burst=limit)
         if shards is None or not rate.is_shared:
             return own_share(rate, settings.replicas)
+        from services.chassis.shared_rate_limiter import SharedRateLimiter  # noqa: PLC0415  as above
+
         return SharedRateLimiter(shards.shard_of(limited.path), limited.path, rate, settings.replicas, log)
 
     return limiter

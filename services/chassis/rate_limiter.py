@@ -17,6 +17,8 @@ import asyncio
 from collections import deque
 from typing import Protocol
 
+from services.chassis.contract import Rate
+
 JOURNEY_SECONDS = 0.05
 """How much faster than the one before a call may reach its server: so much longer is a window."""
 
@@ -43,3 +45,14 @@ class RateLimiter:
             if len(self._starts) == self._starts.maxlen:
                 await asyncio.sleep(self._starts[0] + self._window - clock())
             self._starts.append(clock())
+
+
+def own_share(rate: Rate, replicas: int) -> RateLimiter:
+    """The limiter of a process that shares a rate with replicas of which it knows only how many they are."""
+    burst = share_of(rate, replicas) if rate.is_shared else rate.burst
+    return RateLimiter(burst * rate.per_second / rate.burst, burst)
+
+
+def share_of(rate: Rate, replicas: int) -> int:
+    """How many of the starts in a window each replica has: one at least, however many they are."""
+    return max(1, rate.burst // replicas)

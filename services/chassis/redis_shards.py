@@ -17,10 +17,8 @@ import asyncio
 from collections import defaultdict
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import AbstractContextManager, asynccontextmanager
-from typing import Annotated, Any
-from urllib.parse import urlsplit
+from typing import Any
 
-from pydantic import AfterValidator, SecretStr
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
@@ -33,6 +31,7 @@ from services.chassis.call import current_span
 from services.chassis.hashing import Rendezvous
 from services.chassis.log import Logger
 from services.chassis.metrics import CACHE_ERRORS, REDIS_CLIENT_DURATION, Durations, Timed
+from services.chassis.redis_urls import shard_name
 
 ANSWER_SECONDS = 0.016
 """How long a shard may take to answer, the time to connect included."""
@@ -41,36 +40,10 @@ RETRY_SECONDS = 1.0
 """How long a shard that has failed is left alone."""
 CONNECTIONS = 8
 """How many commands a shard is given at once."""
-DEFAULT_PORT = 6379
 
 
 class ShardError(Exception):
     """A shard has not answered, or did not a moment ago, or refuses the command."""
-
-
-def _checked(urls: SecretStr) -> SecretStr:
-    names = [shard_name(url) for url in split_urls(urls)]
-    if len(names) != len(set(names)):
-        raise ValueError("two of the URLs are the same database")
-    return urls
-
-
-RedisUrls = Annotated[SecretStr, AfterValidator(_checked)]
-"""`redis://[user:password@]host[:port][/database]`, separated by commas."""
-
-
-def split_urls(urls: SecretStr) -> list[str]:
-    """The URLs one by one."""
-    return urls.get_secret_value().split(",")
-
-
-def shard_name(url: str) -> str:
-    """The name of a shard: its URL without what may change while its keys stay. Raises ValueError if it is no URL."""
-    parts = urlsplit(url)
-    database = parts.path.removeprefix("/") or "0"
-    if parts.scheme != "redis" or not parts.hostname or parts.query or parts.fragment or not database.isdecimal():
-        raise ValueError("each must be redis://[user:password@]host[:port][/database]")
-    return f"{parts.hostname}:{parts.port or DEFAULT_PORT}/{database}"
 
 
 class Shard:

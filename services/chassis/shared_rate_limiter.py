@@ -23,7 +23,7 @@ from collections import deque
 
 from services.chassis.contract import Rate
 from services.chassis.log import Logger
-from services.chassis.rate_limiter import JOURNEY_SECONDS, RateLimiter
+from services.chassis.rate_limiter import JOURNEY_SECONDS, share_of
 from services.chassis.redis_shards import ANSWER_SECONDS, RETRY_SECONDS, Shard, ShardError
 
 LATE_SECONDS = 0.03
@@ -53,17 +53,6 @@ return start - now
 """Times are in microseconds."""
 
 
-def own_share(rate: Rate, replicas: int) -> RateLimiter:
-    """The limiter of a process that shares a rate with replicas of which it knows only how many they are."""
-    burst = _share(rate, replicas) if rate.is_shared else rate.burst
-    return RateLimiter(burst * rate.per_second / rate.burst, burst)
-
-
-def _share(rate: Rate, replicas: int) -> int:
-    """How many of the starts in a window each replica has: one at least, however many they are."""
-    return max(1, rate.burst // replicas)
-
-
 class SharedRateLimiter:
     """Gives turns to start, so many a second in all processes, and so many at once after a pause."""
 
@@ -71,7 +60,7 @@ class SharedRateLimiter:
         self._shard = shard
         self._log = log
         self._window = rate.burst / rate.per_second + JOURNEY_SECONDS + LATE_SECONDS
-        self._own_starts: deque[float] = deque(maxlen=_share(rate, replicas))
+        self._own_starts: deque[float] = deque(maxlen=share_of(rate, replicas))
         """Those without Redis."""
         ahead = math.ceil((replicas - 1) / rate.burst) * self._window
         self._change_seconds = self._window + (max(ahead, LOOK_SECONDS) if replicas > 1 else 0.0)

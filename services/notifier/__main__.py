@@ -13,7 +13,7 @@ from typing import ClassVar
 import asyncpg
 from marketplace.loms.v1.events_pb2 import OrderEvent
 from marketplace.notifier.v1 import notifier_pb2_grpc as pb_grpc
-from pydantic import Field
+from pydantic import Field, SecretStr
 from pydantic_settings import SettingsConfigDict
 
 from services.chassis import lifecycle
@@ -46,6 +46,12 @@ class NotifierSettings(DatabaseSettings):
     """The brokers that the events of orders come from."""
     kafka_group: str = Field(default="notifier", min_length=1)
     """The consumer group: its members share the events."""
+
+
+class LettersSettings(NotifierSettings):
+    """Who only looks after letters does not migrate."""
+
+    database_direct_url: SecretStr | None = None
 
 
 @asynccontextmanager
@@ -116,7 +122,7 @@ COMMANDS = {"list": show, "replay": replay}
 
 async def dead_letters(command: str) -> int:
     """Does it on the database of the settings; gives the exit code."""
-    settings = load(NotifierSettings)
+    settings = load(LettersSettings)
     configure_logging(settings.log_level, settings.log_format)
     if settings.storage != "postgres":
         raise StartError(f"{settings.variable('storage')} is not postgres: in memory letters end with their process")

@@ -1,8 +1,10 @@
 """Two Redis servers for all tests that leave them alive; each test finds them empty."""
 
 from collections.abc import AsyncIterator, Iterator
+from typing import Any
 
 import pytest
+from redis.asyncio import Redis
 
 from services.chassis.log import get_logger
 from services.chassis.redis_shards import RedisShards, redis_shards
@@ -18,9 +20,11 @@ def servers() -> Iterator[list[RedisServer]]:
 @pytest.fixture
 async def shards(servers: list[RedisServer]) -> AsyncIterator[RedisShards]:
     async with redis_shards([server.url for server in servers], get_logger("tested")) as shards:
-        for shard in shards.all:
-            await shard.execute("FLUSHALL")
-            await shard.execute("CONFIG", "RESETSTAT")
+        for server in servers:
+            redis: Any = Redis.from_url(server.url)
+            await redis.flushall()
+            await redis.config_resetstat()
+            await redis.aclose()
         yield shards
 
 

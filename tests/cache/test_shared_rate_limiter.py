@@ -14,9 +14,9 @@ import pytest
 
 from services.chassis.contract import Rate
 from services.chassis.log import get_logger
-from services.chassis.rate_limiter import JOURNEY_SECONDS
+from services.chassis.rate_limiter import JOURNEY_SECONDS, own_share
 from services.chassis.redis_shards import RedisShards, Shard, ShardError, redis_shards
-from services.chassis.shared_rate_limiter import LATE_SECONDS, SharedRateLimiter, own_share
+from services.chassis.shared_rate_limiter import LATE_SECONDS, SharedRateLimiter
 from tests.cache.starts import RATE, most_in_a_window
 from tests.marketplace import ROOT
 from tests.redis import RedisServer, running_redis

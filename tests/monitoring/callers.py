@@ -11,6 +11,8 @@ from marketplace.loms.v1 import loms_pb2, loms_pb2_grpc
 from marketplace.notifier.v1 import notifier_pb2, notifier_pb2_grpc
 from marketplace.product.v1 import product_pb2, product_pb2_grpc
 
+from tests.monitoring.stack import TOKEN
+
 
 def headers_of(number: int) -> dict[str, str]:
     """What goes with a call. Its trace is not sampled."""
@@ -18,6 +20,7 @@ def headers_of(number: int) -> dict[str, str]:
         "x-request-id": f"request-{number}",
         "traceparent": f"00-{number:032x}-{number:016x}-00",
         "tracestate": f"caller={number}",
+        **TOKEN,
     }
 
 

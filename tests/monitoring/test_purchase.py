@@ -7,7 +7,7 @@ import signal
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 from itertools import count
 from pathlib import Path
@@ -15,6 +15,7 @@ from typing import Any
 from uuid import uuid4
 
 import httpx
+import pytest
 
 from tests.marketplace import GATEWAY, Program, free_ports, started
 from tests.monitoring.callers import call_over_grpc, call_over_http
@@ -22,6 +23,8 @@ from tests.monitoring.stack import RARE_SKUS, SKUS, TOKEN, Watched, side_port
 from tests.postgres import session
 from tests.waiting import until
 from tests.zipkin import spans_of
+
+pytestmark = pytest.mark.timeout(180)
 
 Numbers = Counter[tuple[str, ...]]
 """Values by labels."""
@@ -162,22 +165,27 @@ def traces_since(watched: Watched, began: float, name: str) -> list[list[Span]]:
 
 
 async def whole_trace(watched: Watched, trace_id: str, is_whole: Callable[[list[Span]], bool]) -> list[Span]:
-    """The spans of a trace, as soon as they are all there."""
+    """The spans of a trace, as soon as they are all there, or else those that came within a while."""
     found: list[Span] = []
 
     async def are_there() -> bool:
         found[:] = spans_of(watched.zipkin.http, trace_id)
-        return is_whole(found)
+        return parents_are_there(found) and is_whole(found)
 
-    await until(are_there)
+    with suppress(TimeoutError):
+        await until(are_there)
     return found
 
 
+def parents_are_there(spans: list[Span]) -> bool:
+    """Whether none is missing. Each process sends its spans when it likes."""
+    known = {span["id"] for span in spans}
+    return all(span["parentId"] in known for span in spans if "parentId" in span)
+
+
 def is_notified(spans: list[Span]) -> bool:
-    """Whether the whole way of an order is there."""
-    names = [shown(span) for span in spans]
-    processed = sum(name.startswith("notifier consumer") for name in names)
-    return processed >= EVENTS_OF_AN_ORDER and "gateway server post /cart/checkout" in names
+    """Whether the ends of the way of an order are there."""
+    return len([span for span in spans if span["kind"] == "CONSUMER"]) >= EVENTS_OF_AN_ORDER
 
 
 def shown(span: Span) -> str:
@@ -186,12 +194,12 @@ def shown(span: Span) -> str:
 
 
 def tree(spans: list[Span]) -> dict[str, set[str]]:
-    """What is below each span that has something below it. Fails when a parent is missing."""
+    """What is below each span that has something below it."""
     known = {span["id"]: shown(span) for span in spans}
     below: dict[str, set[str]] = {}
     for span in spans:
         if "parentId" in span:
-            below.setdefault(known[span["parentId"]], set()).add(shown(span))
+            below.setdefault(known.get(span["parentId"], "a span that is missing"), set()).add(shown(span))
     return below
 
 
@@ -211,22 +219,17 @@ async def test_a_purchase_is_a_trace_through_all_parts_that_tells_nothing_of_its
         trace_id = trace_of(watched.programs["gateway"], ordered)
         spans = await whole_trace(watched, trace_id, is_notified)
         add_id = trace_of(watched.programs["gateway"], added)
-        add_spans = await whole_trace(watched, add_id, lambda found: tree_or_none(found) == ADD_TREE)
+        add_spans = await whole_trace(watched, add_id, lambda found: tree(found) == ADD_TREE)
     [found] = traces_since(watched, began, "post /cart/checkout")
 
     assert {span["traceId"] for span in found} == {trace_id}
     assert tree(spans) == CHECKOUT_TREE
+    assert tree(add_spans) == ADD_TREE
     assert len([span for span in spans if "parentId" not in span]) == 1
     values = told(spans + add_spans)
     assert {tag for span in spans + add_spans for tag in span["tags"]} <= TAGS
     secrets = (str(user), str(sku), key, "testtoken", "?", "//", "$")
     assert [value for value in values if any(secret in value for secret in secrets)] == []
-
-
-def tree_or_none(spans: list[Span]) -> dict[str, set[str]] | None:
-    """The tree, or None as long as a parent is missing."""
-    known = {span["id"] for span in spans}
-    return tree(spans) if all(span.get("parentId", span["id"]) in known for span in spans) else None
 
 
 def numbers(watched: Watched, metric: str, *labels: str) -> Numbers:
@@ -393,7 +396,9 @@ async def test_the_id_of_a_fault_leads_to_its_log_line_and_that_to_its_trace(wat
         answer = await http.get("/stock/info", params={"sku": SKU})
     [error_id] = re.findall(r'"error_id":"(\w+)"', answer.text)
     [line] = lines_with(watched, "error_id", error_id)["loms"]
-    spans = await whole_trace(watched, line["trace_id"], lambda found: any("parentId" not in span for span in found))
+    spans = await whole_trace(
+        watched, line["trace_id"], lambda found: line["span_id"] in {span["id"] for span in found}
+    )
 
     assert answer.status_code == 500
     assert line["level"] == "error"
@@ -425,8 +430,8 @@ async def test_a_gateway_that_samples_nothing_has_nothing_recorded_and_logs_lead
     async with to_gateway(watched.url) as http:
         await add(http, user)
         later = trace_of(watched.programs["gateway"], await checkout(http, user))
-    await whole_trace(watched, later, is_notified)  # what was recorded before is there, too
 
+    assert is_notified(await whole_trace(watched, later, is_notified))  # so what was recorded before is there, too
     assert spans_of(watched.zipkin.http, trace_id) == []
     lines = lines_with(watched, "trace_id", trace_id)
     assert {part: [line["rpc"] for line in found] for part, found in lines.items() if found} == {

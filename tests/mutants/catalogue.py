@@ -59,7 +59,9 @@ CREATE_WITHOUT_LOCK = Edit(
     "AND EXISTS (SELECT 1 FROM numbered)\n    ORDER BY s.sku\n    FOR UPDATE\n",
     "AND EXISTS (SELECT 1 FROM numbered)\n    ORDER BY s.sku\n",
 )
-CHANGE_WITHOUT_LOCK = Edit(ORDERS_SQL, "    WHERE o.order_id = $1\n    FOR UPDATE\n", "    WHERE o.order_id = $1\n")
+CHANGE_WITHOUT_LOCK = Edit(
+    ORDERS_SQL, "coalesce($2::bigint, o.user_id)\n    FOR UPDATE\n", "coalesce($2::bigint, o.user_id)\n"
+)
 CHANGE_WITHOUT_GUARD = Edit(ORDERS_SQL, " AND f.status = 'awaiting payment'", "")
 
 STOCK = (

@@ -23,7 +23,7 @@ from services.cart.clients import GET_PRODUCT
 from services.chassis.clock import utc_now
 from services.chassis.errors import AppError, ResourceExhaustedError
 from services.chassis.hashing import Rendezvous
-from services.chassis.redis_shards import shard_name
+from services.chassis.redis_urls import shard_name
 from services.chassis.server import Context, servicer, serving
 from services.loms.__main__ import loms
 from services.loms.seed import seed_stocks

@@ -23,20 +23,16 @@ async def is_ready() -> bool:
     return True
 
 
-async def test_the_side_port_shows_the_metrics_of_the_process_quickly() -> None:
+async def test_the_side_port_shows_the_metrics_of_the_process() -> None:
     async with (
         side_port(AnySettings(), is_ready) as port,
         httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client,
     ):
         answer = await client.get("/metrics")
-    began = time.thread_time()
-    exposition()
-    seconds = time.thread_time() - began
 
     assert answer.headers["content-type"].startswith("text/plain; version=")
     for name in ("process_cpu_seconds_total", "process_resident_memory_bytes", "python_gc_collections_total"):
         assert f"\n{name}" in answer.text
-    assert seconds < 0.05
 
 
 async def test_a_blocked_event_loop_is_late() -> None:
