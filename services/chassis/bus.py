@@ -58,6 +58,8 @@ class Received:
     message: Message
     partition: int
     offset: int
+    traceparent: str | None = None
+    """The trace that its handling is part of."""
 
 
 Handle = Callable[[Sequence[Received]], Awaitable[None]]
@@ -122,7 +124,7 @@ class ObservedConsumer:
         async def observed(batch: Sequence[Received]) -> None:
             spans = self._spans.begin([received.message for received in batch])
             with self._spans.until_end(spans), Timed(self._durations), counted(self._counts, len(batch)):
-                await handle(batch)
+                await handle([_within(received, spans.get(index)) for index, received in enumerate(batch)])
 
         with CONSUMER_LAG.source(self._by_labels):
             await self._consumer.consume(observed, log)
@@ -132,6 +134,10 @@ class ObservedConsumer:
 
     def _by_labels(self) -> dict[tuple[str, ...], float]:
         return {(self._topic, str(partition)): count for partition, count in self.lag().items()}
+
+
+def _within(received: Received, span: Span | None) -> Received:
+    return replace(received, traceparent=span.traceparent if span else received.message.traceparent())
 
 
 class _Spans:

@@ -13,7 +13,7 @@ import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
 from services.chassis.call import current_call
-from services.chassis.traces import span_id, trace_id
+from services.chassis.traces import is_sampled, span_id, trace_id
 
 Format = Literal["json", "console"]
 Level = Literal["debug", "info", "warning", "error"]
@@ -79,6 +79,14 @@ def configure_logging(level: Level, format_: Format) -> None:
     )
     handler.addFilter(_WithoutTexts())
     logging.basicConfig(level=max(LEVELS[level], logging.WARNING), handlers=[handler], force=True)
+
+
+def trace_facts(traceparent: str | None) -> dict[str, str]:
+    """The facts of a line that tell its trace, and its span where there is one."""
+    if traceparent is None:
+        return {}
+    span = {"span_id": span_id(traceparent)} if is_sampled(traceparent) else {}
+    return {"trace_id": trace_id(traceparent), **span}
 
 
 def add_facts(_logger: WrappedLogger, method: str, event: EventDict) -> EventDict:

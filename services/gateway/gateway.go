@@ -12,6 +12,8 @@ import (
 	"google.golang.org/grpc/codes"
 )
 
+const healthPath = "/healthz"
+
 // gateway is the public side and the side for the operators.
 type gateway struct {
 	public, side http.Handler
@@ -42,11 +44,11 @@ func newGateway(c config, said *contract, log *slog.Logger) (*gateway, error) {
 		}
 		g.health.conns[s.name] = conn
 	}
-	handlers["/healthz"] = http.HandlerFunc(g.health.ready)
+	handlers[healthPath] = http.HandlerFunc(g.health.ready)
 	o := observer{log, metrics, traces}
 	g.public = o.observed(crossOrigin(c.corsOrigins, fixed(handlers, said.edge(mux))))
 	forOperators := map[string]http.Handler{
-		"/healthz": http.HandlerFunc(g.health.alive),
+		healthPath: http.HandlerFunc(g.health.alive),
 		"/readyz":  http.HandlerFunc(g.health.ready),
 		"/metrics": metrics.page(),
 	}

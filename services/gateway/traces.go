@@ -129,10 +129,10 @@ func newTraces(t tracing, log *slog.Logger) (*traces, error) {
 	return &traces{provider, provider.Tracer("marketplace/services/gateway")}, nil
 }
 
-// begin gives the span of a request; without traces, that of the caller.
+// begin gives the span of a request; without traces, and of a look at the health, that of the caller.
 func (t *traces) begin(r *http.Request) (context.Context, trace.Span) {
 	ctx := withCaller(r)
-	if t == nil {
+	if t == nil || r.URL.Path == healthPath {
 		return ctx, trace.SpanFromContext(ctx)
 	}
 	return t.tracer.Start(ctx, boundedMethod(r), trace.WithSpanKind(trace.SpanKindServer))

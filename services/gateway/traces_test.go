@@ -209,13 +209,16 @@ func TestASpanWithoutARouteHasOnlyItsMethod(t *testing.T) {
 	}
 }
 
-func TestAskingForHealthIsNoCall(t *testing.T) {
+func TestAskingForHealthMakesNoSpans(t *testing.T) {
 	z := newZipkinServer(t, 202)
 	g := start(t, newUpstream(t).address, withTraces(t, z.url))
 	if got := g.ask(t, "GET", "/healthz", ""); got.StatusCode != 200 {
 		t.Error(got.StatusCode, got.text)
 	}
-	z.got(t, g, 1)
+	g.ask(t, "GET", "/nowhere", "")
+	if server := z.got(t, g, 1)["SERVER"]; server.Tags["http.response.status_code"] != "404" {
+		t.Errorf("%+v", server)
+	}
 }
 
 func TestWithoutAnExporterNoTraceBegins(t *testing.T) {

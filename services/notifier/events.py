@@ -1,6 +1,7 @@
 """The events of orders, as the notifier reads them."""
 
 import re
+from dataclasses import replace
 from datetime import UTC
 from typing import Any
 
@@ -28,13 +29,15 @@ def to_arrived(received: Received) -> Arrived:
     event_id = dict(message.headers).get("event-id", b"")
     # An id that breaks the contract may be that of another event, too.
     own_id = event_id.decode() if EVENT_ID.fullmatch(event_id) else f"{partition}/{offset}"
-    return read(Event(own_id, _order_id(message.key), partition, offset, message.key, message.value, message.headers))
+    event = Event(own_id, _order_id(message.key), partition, offset, message.key, message.value, message.headers)
+    return read(event, received.traceparent)
 
 
-def read(event: Event) -> Arrived:
-    """What an event asks for, or what is wrong with it. Never raises."""
+def read(event: Event, traceparent: str | None = None) -> Arrived:
+    """What an event asks for as part of this trace, or what is wrong with it. Never raises."""
     try:
-        return Arrived(event, to_notification(Message(event.key, event.value, event.headers)))
+        notification = to_notification(Message(event.key, event.value, event.headers))
+        return Arrived(event, replace(notification, traceparent=traceparent))
     except (event_json.EventError, BrokenRulesError) as error:
         return Arrived(event, error=str(error)[:ERROR_LENGTH])
     except Exception as error:  # noqa: BLE001  what is behind it does not wait for ever

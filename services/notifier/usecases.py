@@ -2,13 +2,13 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum, auto
 from typing import Protocol, TypeVar
 
 from services.chassis.errors import AppError
-from services.chassis.log import Logger
+from services.chassis.log import Logger, trace_facts
 from services.chassis.metrics import Counter, counter
 
 T = TypeVar("T")
@@ -33,6 +33,8 @@ class Notification:
     moment: datetime
     user_id: int
     """Whose order it is."""
+    traceparent: str | None = field(default=None, compare=False)
+    """The trace of the change, if it was part of one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -260,7 +262,12 @@ class Notifications:
     def _tell(self, recorded: Recorded) -> None:
         for notification in recorded.news:
             NOTIFICATIONS.add(notification.status)
-            self._log.info("order status changed", order_id=notification.order_id, status=notification.status)
+            self._log.info(
+                "order status changed",
+                order_id=notification.order_id,
+                status=notification.status,
+                **trace_facts(notification.traceparent),
+            )
         for arrived in recorded.parked:
             DEAD_LETTERS.inc()
             event = arrived.event

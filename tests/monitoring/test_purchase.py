@@ -382,6 +382,11 @@ async def test_the_log_lines_of_a_checkout_name_spans_of_its_trace(watched: Watc
     servers = {span["id"]: span["localEndpoint"]["serviceName"] for span in spans if span["kind"] == "SERVER"}
     assert {line["span_id"]: part for part, lines in by_request.items() for line in lines} == servers
 
+    told = [line for line in lines_with(watched, "trace_id", trace_id)["notifier"] if "order_id" in line]
+    handled = {span["id"] for span in spans if span["kind"] == "CONSUMER"}
+    assert [line["status"] for line in told] == list(STATUSES[:EVENTS_OF_AN_ORDER])
+    assert {line["span_id"] for line in told} == handled
+
 
 @asynccontextmanager
 async def without_stocks(watched: Watched) -> AsyncIterator[None]:
