@@ -183,7 +183,7 @@ mutants: setup/python ## Prove that the tests of storage and events, at full siz
 	@$(PY) -m tests.mutants
 
 .PHONY: reliability
-reliability: setup/python third_party/kafka/installed ## Run the long tests of events, which take a quarter of an hour, and write docs/reliability.md
+reliability: setup/python third_party/kafka/installed ## Run the long tests, which take half an hour, and write docs/reliability.md
 	$(BIN)/pytest -m long
 	@$(PY) -m tests.reliability
 
@@ -198,7 +198,7 @@ bench: setup/run bin/plain-gateway .venv/bench-installed ## Measure the CPU that
 	$(PY) -m bench.events
 
 .PHONY: screenshots
-screenshots: setup ## Make the pictures of the README (needs Chromium)
+screenshots: setup ## Make the pictures of the README (needs Chromium and setup-stack)
 	@test -n "$(CHROMIUM)" || { echo 'Chromium is missing: install it (on Debian: apt-get install chromium) or set CHROMIUM' >&2; exit 1; }
 	$(PY) -m docs.screenshots --chromium "$(CHROMIUM)"
 
