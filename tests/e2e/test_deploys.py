@@ -50,6 +50,12 @@ class Replica:
         side = self.settings[f"{self.service.upper()}_SIDE_LISTEN"]
         await asyncio.to_thread(self._program.answer, f"http://{side}/readyz")
 
+    async def is_used(self) -> bool:
+        """Whether its callers have found it: they look for it again within a second."""
+        async with httpx.AsyncClient(trust_env=False) as http:
+            page = await http.get(f"http://{self.settings[f'{self.service.upper()}_SIDE_LISTEN']}/metrics")
+        return "\nrpc_server_duration_seconds_count" in page.text
+
     async def stop(self) -> int:
         """Tells it to stop; gives its exit code."""
         self._program.process.send_signal(signal.SIGTERM)
@@ -143,6 +149,7 @@ async def test_a_deploy_breaks_no_request(rounds: int, replicas: list[Replica], 
             for replica in replicas[:: 1 if rounds > 1 else REPLICAS]:
                 assert await replica.stop() == 0
                 await replica.start()
+                await until(replica.is_used)
         load.cancel()
         await asyncio.wait([load])
 
