@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import os
+import subprocess
 import sys
 from collections.abc import AsyncIterator
 from contextlib import ExitStack, asynccontextmanager
@@ -14,6 +15,7 @@ from pydantic import Field, SecretStr
 from pydantic_settings import SettingsConfigDict
 
 from services.cart.__main__ import CartSettings, cart
+from services.chassis.access import check_access
 from services.chassis.bus import InProcessTopic
 from services.chassis.lifecycle import run_to_exit, stop_on_signal
 from services.chassis.listening import listener
@@ -27,6 +29,7 @@ from services.chassis.settings import (
     StartError,
     load,
 )
+from services.chassis.traces import tracer_of
 from services.embedded_postgres import embedded_postgres
 from services.loms.__main__ import LomsSettings, loms
 from services.notifier.__main__ import NotifierSettings, notifier
@@ -131,6 +134,23 @@ def check_ports(settings: AllSettings, *, with_gateway: bool) -> None:
     refuse(mistakes)
 
 
+def check_files(settings: AllSettings, gateway_program: Path | None) -> None:
+    """Raises StartError with a line for every setting whose mistake shows only in what it names, or in the gateway."""
+    mistakes: dict[str, StartError] = {}
+    for part in (settings.cart, settings.loms, settings.product, settings.notifier):
+        for check in (check_access, lambda checked: tracer_of(checked.service)):
+            try:
+                check(part)
+            except StartError as error:
+                mistakes[str(error)] = error
+    if gateway_program is not None:
+        command = [gateway_program, "--check"]
+        checked = subprocess.run(command, check=False, capture_output=True, text=True)  # noqa: S603  it is our own
+        if checked.returncode != 0:
+            mistakes["gateway"] = StartError(checked.stderr.removeprefix("cannot start:").strip())
+    refuse([*mistakes.values()])
+
+
 def refuse(mistakes: list[StartError]) -> None:
     """Raises them all as one, if there are any."""
     if mistakes:
@@ -143,6 +163,7 @@ async def run(gateway_program: Path | None) -> int:
     settings = load_all()
     configure_logging(settings.marketplace.log_level, settings.marketplace.log_format)
     check_ports(settings, with_gateway=gateway_program is not None)
+    check_files(settings, gateway_program)
     async with with_storage(with_access(settings)) as stored, marketplace(stored) as addresses:
         if gateway_program is None:
             await stop.wait()

@@ -75,10 +75,9 @@ def _make(private: Path, keys: Path) -> None:
 
 def user_id(text: str) -> int:
     """The id of a user."""
-    number = int(text)
-    if not 0 < number <= HIGHEST_USER_ID:
-        raise ValueError(text)
-    return number
+    if not text.isdecimal() or not 0 < int(text) <= HIGHEST_USER_ID:
+        raise argparse.ArgumentTypeError(f"{text!r} is no id of a user, which is a number from 1 to {HIGHEST_USER_ID}")
+    return int(text)
 
 
 def main() -> None:

@@ -7,7 +7,7 @@ from google.protobuf.descriptor import MethodDescriptor
 from codegen.descriptors import Contract
 
 BEARER = {"type": "http", "scheme": "bearer"}
-JWT_BEARER = {**BEARER, "bearerFormat": "JWT"}
+JWT_BEARER = {**BEARER, "bearerFormat": "JWT", "description": "`make token USER=1` prints one for development."}
 
 
 @dataclass(frozen=True)

@@ -24,9 +24,9 @@ def extensions(contract: Contract, method: MethodDescriptor) -> dict[str, Any]:
 def sentences(contract: Contract, method: MethodDescriptor, *, access: bool = False) -> str:
     """What whoever calls it over HTTP should know of the policy; with `access` on, who may call, too."""
     policy = contract.policy(method)
-    default, longest = (each.ToTimedelta().total_seconds() for each in (policy.deadline.default, policy.deadline.max))
+    default = policy.deadline.default.ToTimedelta().total_seconds()
     found = [_callers(contract, method, policy)] if access else []
-    found.append(f"Takes {default:g} s at most, unless the call asks for less, or for more up to {longest:g} s.")
+    found.append(f"Takes {default:g} s at most.")
     if policy.idempotency_key:
         key = _json_name(method, policy.idempotency_key)
         found.append(f"May be repeated with the same `{key}`: such calls have one effect and one answer.")

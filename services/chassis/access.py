@@ -101,6 +101,12 @@ def access_of(settings: ServiceSettings, known_tokens: Collection[str], log: Log
     return SignedTokens(_signed(settings, settings.access_keys))
 
 
+def check_access(settings: ServiceSettings) -> None:
+    """Raises StartError when the keys are of no use."""
+    if settings.access_keys is not None:
+        _signed(settings, settings.access_keys)
+
+
 def _signed(settings: ServiceSettings, keys: Path) -> Tokens:
     from services.chassis.tokens import JsonWebTokens  # noqa: PLC0415  it takes 0.1 s, and access may be off
 

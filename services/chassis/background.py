@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
+from services.chassis.errors import AppError
 from services.chassis.log import Logger
 
 Loop = Callable[[], Awaitable[object]]
@@ -39,13 +40,16 @@ def every(seconds: float, action: Loop, log: Logger) -> Loop:
 
     A failure is logged and does not end the loop.
     """
+    name = getattr(action, "__qualname__", repr(action))
 
     async def loop() -> None:
         while True:
             try:
                 await action()
+            except AppError as error:
+                log.warning("background action failed", action=name, error=error.message)
             except Exception:
-                log.exception("background action failed", action=getattr(action, "__qualname__", repr(action)))
+                log.exception("background action failed", action=name)
             await asyncio.sleep(seconds)
 
     return loop

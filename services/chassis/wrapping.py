@@ -102,12 +102,13 @@ class Observer:
         elif call.traceparent is None:
             call.traceparent = unsampled()
 
-    def ended(self, call: Call, code: str, seconds: float) -> None:
+    def ended(self, call: Call, code: str, seconds: float, error: AppError | None = None) -> None:
         self._durations.observe(code, seconds)
         if call.span is not None:
             call.span.end({"rpc.grpc.status_code": NUMBERS[code]}, failed=code in FAULTS)
         if code != "OK" or self._log_calls == 1 or random.random() < self._log_calls:
-            self.log.info("call", code=code, duration_ms=round(seconds * 1000, 3))
+            told = {"reason": error.reason, "error": error.message} if error else {}
+            self.log.info("call", code=code, duration_ms=round(seconds * 1000, 3), **told)
 
 
 def wrapped(rpc: Rpc, method: Method, access: Access, running: Running, observer: Observer) -> Method:
@@ -120,7 +121,7 @@ def wrapped(rpc: Rpc, method: Method, access: Access, running: Running, observer
         observer.begins(call)
         current_call.set(call)  # for the rest of this call: each one is a task of its own
         running.count += 1
-        code = "OK"
+        code, error = "OK", None
         try:
             room.enter()
             call.caller = access.check(rpc, call.token, request)
@@ -139,7 +140,7 @@ def wrapped(rpc: Rpc, method: Method, access: Access, running: Running, observer
         finally:
             room.leave()
             running.end()
-            observer.ended(call, code, time.perf_counter() - started)
+            observer.ended(call, code, time.perf_counter() - started, error)
 
     return served
 

@@ -22,7 +22,7 @@ const grace = 2 * time.Second
 
 const usage = `usage: gateway [--check]
 
-  --check   say whether the contract can be served, and end
+  --check   say whether the contract can be served and the settings are right, and end
 
 Everything else is said in the environment.
 `
@@ -51,7 +51,8 @@ func (p *program) run(ctx context.Context) int {
 		return p.start(ctx)
 	case "--check":
 		_, err := p.contract()
-		return p.mend("the contract cannot be served", err)
+		_, errConfig := readConfig(p.lookup)
+		return max(p.mend("the contract cannot be served", err), p.mend("cannot start", errConfig))
 	}
 	fmt.Fprint(p.stderr, usage)
 	return 2

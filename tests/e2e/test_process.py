@@ -106,9 +106,19 @@ def test_a_missing_gateway_ends_the_start_with_a_line_that_says_what_to_do(
     assert "bin/missing is missing: run `make setup`" in capsys.readouterr().err
 
 
+def test_all_that_is_wrong_with_what_settings_name_is_told_before_anything_starts(log: Path) -> None:
+    wrong = {"LOMS_ACCESS_KEYS": "missing", "OTEL_TRACES_EXPORTER": "nonsense", "GATEWAY_ACCESS": "x"}
+    with started_marketplace(log, **wrong) as marketplace:
+        assert marketplace.exit_code(START_SECONDS) == 2
+
+    told = log.read_text()
+    assert [name for name in wrong if f"{name}=" not in told] == []
+    assert "serving" not in told
+
+
 def test_the_marketplace_ends_with_its_gateway(log: Path, tmp_path: Path) -> None:
     pid, gateway = tmp_path / "pid", tmp_path / "gateway"
-    gateway.write_text(f"#!/bin/sh\necho $$ > '{pid}'\nexec '{GATEWAY}'\n")
+    gateway.write_text(f"#!/bin/sh\necho $$ > '{pid}'\nexec '{GATEWAY}' \"$@\"\n")
     gateway.chmod(0o755)
     with healthy_marketplace(log, gateway) as marketplace:
         os.kill(int(pid.read_text()), signal.SIGKILL)

@@ -33,8 +33,8 @@ const (
 // The cart of each user, from the first item to the order.
 //
 // A cart has at most 100 lines of at most 65535 units. Where a call needs the
-// catalogue, the caller's token is passed on to it; a call without one uses the
-// cart's own.
+// catalogue, the caller's token is passed on to it; while access is off, a call
+// without one uses the cart's own.
 type CartServiceClient interface {
 	// Puts units of a sku into the cart. Repeated calls sum up.
 	ItemAdd(ctx context.Context, in *ItemAddRequest, opts ...grpc.CallOption) (*ItemAddResponse, error)
@@ -120,8 +120,8 @@ func (c *cartServiceClient) Checkout(ctx context.Context, in *CheckoutRequest, o
 // The cart of each user, from the first item to the order.
 //
 // A cart has at most 100 lines of at most 65535 units. Where a call needs the
-// catalogue, the caller's token is passed on to it; a call without one uses the
-// cart's own.
+// catalogue, the caller's token is passed on to it; while access is off, a call
+// without one uses the cart's own.
 type CartServiceServer interface {
 	// Puts units of a sku into the cart. Repeated calls sum up.
 	ItemAdd(context.Context, *ItemAddRequest) (*ItemAddResponse, error)

@@ -29,8 +29,8 @@ const (
 //
 // The catalogue: what a sku is called and what it costs.
 //
-// Every call needs a token, `authorization: Bearer <token>`. In development it is
-// `testtoken`.
+// Every call needs a token, `authorization: Bearer <token>`. While access is off,
+// it is `testtoken` in development.
 type ProductServiceClient interface {
 	// Gives the name and the price of a sku.
 	GetProduct(ctx context.Context, in *GetProductRequest, opts ...grpc.CallOption) (*GetProductResponse, error)
@@ -72,8 +72,8 @@ func (c *productServiceClient) ListSkus(ctx context.Context, in *ListSkusRequest
 //
 // The catalogue: what a sku is called and what it costs.
 //
-// Every call needs a token, `authorization: Bearer <token>`. In development it is
-// `testtoken`.
+// Every call needs a token, `authorization: Bearer <token>`. While access is off,
+// it is `testtoken` in development.
 type ProductServiceServer interface {
 	// Gives the name and the price of a sku.
 	GetProduct(context.Context, *GetProductRequest) (*GetProductResponse, error)

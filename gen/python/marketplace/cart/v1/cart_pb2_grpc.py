@@ -29,8 +29,8 @@ class CartServiceStub:
     """The cart of each user, from the first item to the order.
 
     A cart has at most 100 lines of at most 65535 units. Where a call needs the
-    catalogue, the caller's token is passed on to it; a call without one uses the
-    cart's own.
+    catalogue, the caller's token is passed on to it; while access is off, a call
+    without one uses the cart's own.
     """
 
     def __init__(self, channel):
@@ -70,8 +70,8 @@ class CartServiceServicer:
     """The cart of each user, from the first item to the order.
 
     A cart has at most 100 lines of at most 65535 units. Where a call needs the
-    catalogue, the caller's token is passed on to it; a call without one uses the
-    cart's own.
+    catalogue, the caller's token is passed on to it; while access is off, a call
+    without one uses the cart's own.
     """
 
     def ItemAdd(self, request, context):
@@ -156,8 +156,8 @@ class CartService:
     """The cart of each user, from the first item to the order.
 
     A cart has at most 100 lines of at most 65535 units. Where a call needs the
-    catalogue, the caller's token is passed on to it; a call without one uses the
-    cart's own.
+    catalogue, the caller's token is passed on to it; while access is off, a call
+    without one uses the cart's own.
     """
 
     @staticmethod

@@ -16,8 +16,8 @@ class CartServiceStub:
     """The cart of each user, from the first item to the order.
 
     A cart has at most 100 lines of at most 65535 units. Where a call needs the
-    catalogue, the caller's token is passed on to it; a call without one uses the
-    cart's own.
+    catalogue, the caller's token is passed on to it; while access is off, a call
+    without one uses the cart's own.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -45,8 +45,8 @@ class CartServiceServicer(metaclass=_abc_1.ABCMeta):
     """The cart of each user, from the first item to the order.
 
     A cart has at most 100 lines of at most 65535 units. Where a call needs the
-    catalogue, the caller's token is passed on to it; a call without one uses the
-    cart's own.
+    catalogue, the caller's token is passed on to it; while access is off, a call
+    without one uses the cart's own.
     """
 
     @_abc_1.abstractmethod

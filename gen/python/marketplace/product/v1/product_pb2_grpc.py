@@ -28,8 +28,8 @@ if _version_not_supported:
 class ProductServiceStub:
     """The catalogue: what a sku is called and what it costs.
 
-    Every call needs a token, `authorization: Bearer <token>`. In development it is
-    `testtoken`.
+    Every call needs a token, `authorization: Bearer <token>`. While access is off,
+    it is `testtoken` in development.
     """
 
     def __init__(self, channel):
@@ -53,8 +53,8 @@ class ProductServiceStub:
 class ProductServiceServicer:
     """The catalogue: what a sku is called and what it costs.
 
-    Every call needs a token, `authorization: Bearer <token>`. In development it is
-    `testtoken`.
+    Every call needs a token, `authorization: Bearer <token>`. While access is off,
+    it is `testtoken` in development.
     """
 
     def GetProduct(self, request, context):
@@ -95,8 +95,8 @@ def add_ProductServiceServicer_to_server(servicer, server):
 class ProductService:
     """The catalogue: what a sku is called and what it costs.
 
-    Every call needs a token, `authorization: Bearer <token>`. In development it is
-    `testtoken`.
+    Every call needs a token, `authorization: Bearer <token>`. While access is off,
+    it is `testtoken` in development.
     """
 
     @staticmethod

@@ -15,8 +15,8 @@ GRPC_VERSION: str
 class ProductServiceStub:
     """The catalogue: what a sku is called and what it costs.
 
-    Every call needs a token, `authorization: Bearer <token>`. In development it is
-    `testtoken`.
+    Every call needs a token, `authorization: Bearer <token>`. While access is off,
+    it is `testtoken` in development.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -28,8 +28,8 @@ class ProductServiceStub:
 class ProductServiceServicer(metaclass=_abc_1.ABCMeta):
     """The catalogue: what a sku is called and what it costs.
 
-    Every call needs a token, `authorization: Bearer <token>`. In development it is
-    `testtoken`.
+    Every call needs a token, `authorization: Bearer <token>`. While access is off,
+    it is `testtoken` in development.
     """
 
     @_abc_1.abstractmethod
