@@ -144,7 +144,7 @@ def check_files(settings: AllSettings, gateway_program: Path | None) -> None:
             except StartError as error:
                 mistakes[str(error)] = error
     if gateway_program is not None:
-        command = [gateway_program, "--check"]
+        command: list[str | Path] = [gateway_program, "--check"]
         checked = subprocess.run(command, check=False, capture_output=True, text=True)  # noqa: S603  it is our own
         if checked.returncode != 0:
             mistakes["gateway"] = StartError(checked.stderr.removeprefix("cannot start:").strip())

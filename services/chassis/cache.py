@@ -12,7 +12,7 @@ What each guarantee relies on:
   with the last who waits for it, and then stores nothing;
 - a stale answer is given at once: it is asked for anew in the background, by the cache, on nobody's
   deadline, and few at a time, because whoever waits has no answer at all;
-- what is fresh is kept at hand, too: the store is looked at when it is not, or not any more;
+- what was answered is kept at hand, too: the store is looked at when that is not fresh, or not there;
 - never the answer to another question: an entry says which name it is stored under, and
   a checksum tells whether it is whole. What is not so counts as a miss.
 """
@@ -128,8 +128,8 @@ class Cache(Generic[K, M]):
         self._store = store
         self._clock = clock
         self._at_hand = at_hand
-        self._fresh: dict[K, tuple[M | None, float]] = {}
-        """What the store is not asked for, and until when."""
+        self._kept: dict[K, tuple[M | None, float]] = {}
+        """Answers, and until when they are fresh: for so long the store is not asked."""
         self._loads: dict[K, _Load[M]] = {}
         self._refreshed: set[K] = set()
         self._refreshing = asyncio.Semaphore(REFRESHES_AT_ONCE)
@@ -157,7 +157,7 @@ class Cache(Generic[K, M]):
         found: dict[K, M | None] = {}
         names: dict[str, K] = {}
         for key in keys:
-            fresh = self._fresh.get(key)
+            fresh = self._kept.get(key)
             if fresh is not None and now < fresh[1]:
                 found[key] = fresh[0]
             else:
@@ -172,7 +172,7 @@ class Cache(Generic[K, M]):
         entries = await self._store.read(names)
         found: dict[K, M | None] = {}
         for name, key in names.items():
-            entry = self._decoded(name, entries.get(name, b""))
+            entry = self._decoded(name, entries.get(name, b"")) or self._stale_at_hand(key)
             if entry is None:
                 self.misses += 1
                 self._requests.add("miss")
@@ -191,11 +191,18 @@ class Cache(Generic[K, M]):
         self.hits += count
         self._requests.add("hit", count)
 
+    def _stale_at_hand(self, key: K) -> tuple[M | None, float] | None:
+        """An answer that was kept and may still be given: who has no store has that."""
+        entry = self._kept.get(key)
+        if entry is None or entry[0] is None or self._clock() >= entry[1] + self._times.stale:
+            return None
+        return entry
+
     def _keep(self, key: K, entry: tuple[M | None, float]) -> None:
         """Keeps an entry at hand. When there are too many, the one that came first goes."""
-        self._fresh[key] = entry
-        if len(self._fresh) > self._at_hand:
-            del self._fresh[next(iter(self._fresh))]
+        self._kept[key] = entry
+        if len(self._kept) > self._at_hand:
+            del self._kept[next(iter(self._kept))]
 
     async def loaded(self, key: K) -> M | None:
         """Asks for the answer, together with all who do so now, and remembers it."""

@@ -116,10 +116,28 @@ async def test_what_is_fresh_is_kept_at_hand(shards: RedisShards) -> None:
             await shard.execute("FLUSHALL")
         assert await cache.found(SKUS) == {sku: product(sku) for sku in SKUS}
 
-        clock.passed = 60
+        clock.passed = 60 + 600
         assert await cache.found(SKUS) == {}
 
     assert (cache.hits, cache.misses) == (len(SKUS), len(SKUS))
+
+
+async def test_what_is_at_hand_and_stale_is_given_while_its_shard_is_down() -> None:
+    clock, catalogue = Clock(), Catalogue()
+    with running_redis(1) as [server]:
+        async with (
+            connected([server]) as shards,
+            Cache(rpc(GET_PRODUCT), GetProductResponse, catalogue.ask, shards, clock) as cache,
+        ):
+            await fill(cache, [1, UNKNOWN_SKU])
+            server.kill()
+            clock.passed = 60
+            assert await cache.found([1, UNKNOWN_SKU]) == {1: product(1)}
+            await until(lambda: is_idle(cache))
+            assert (cache.stale, catalogue.asked) == (1, [1, UNKNOWN_SKU, 1])
+            assert await cache.found([1]) == {1: product(1)}
+
+    assert cache.hits == 1
 
 
 async def test_no_more_is_kept_at_hand_than_has_room(shards: RedisShards) -> None:
