@@ -1,6 +1,6 @@
 """Where a process spends its time and its memory, and what its tasks wait for: over HTTP, for operators.
 
-A look at the heap costs the process up to half of its speed for as long as it is taken, a profile next to nothing. One
+A look at the heap costs the process up to half of its speed for as long as it is taken, a profile a few percent. One
 of them is taken at a time.
 """
 
@@ -25,7 +25,7 @@ from starlette.routing import Route
 SECONDS = (0.1, 60.0)
 DEFAULT_SECONDS = 5.0
 FORMATS = {"flamegraph": "image/svg+xml", "speedscope": "application/json"}
-RATE = "200"
+RATE = "100"
 """How many times a second a profile looks at the stacks."""
 PROGRAM = Path(sys.executable).with_name("py-spy")
 PR_SET_PTRACER, PR_SET_PTRACER_ANY = 0x59616D61, 2**64 - 1
@@ -89,7 +89,7 @@ async def _profile(request: Request, pause: Pause) -> Response:
     _let_children_look()
     with TemporaryDirectory() as folder:
         file = Path(folder, "profile")
-        options = ("--nonblocking", "--rate", RATE, "--format", form, "--output", file, "--pid", f"{os.getpid()}")
+        options = ("--rate", RATE, "--format", form, "--output", file, "--pid", f"{os.getpid()}")
         spy = await asyncio.create_subprocess_exec(
             PROGRAM, "record", *options, stdin=DEVNULL, stdout=DEVNULL, stderr=PIPE
         )
