@@ -165,6 +165,6 @@ def test_the_table_of_settings_has_those_of_the_gateway() -> None:
 
 
 def test_every_file_that_the_readme_links_exists() -> None:
-    links = [link for link in re.findall(r"\]\(([^)]+)\)", README) if not link.startswith("http")]
+    links = [link.partition("#")[0] for link in re.findall(r"\]\(([^)]+)\)", README) if not link.startswith("http")]
     assert links
     assert [link for link in links if not (ROOT / link).exists()] == []
