@@ -144,6 +144,7 @@ async def test_a_span_tells_the_rpc_and_its_code_and_only_a_fault_of_the_server_
 ) -> None:
     await error_of(loms_stub.StocksInfo(loms_pb2.StocksInfoRequest(sku=5), metadata=(SAMPLED,)))
 
+    await collected.have(1)
     [span] = collected.all()
     assert dict(span.attributes or {}) == {
         "rpc.system": "grpc",
@@ -244,6 +245,7 @@ async def test_a_call_that_comes_without_a_trace_gets_one(
     await loms_stub.StocksInfo(loms_pb2.StocksInfoRequest(sku=SKU))
     await loms_stub.StocksInfo(loms_pb2.StocksInfoRequest(sku=SKU), metadata=(("traceparent", NO_TRACE),))
 
+    await collected.have(2)
     spans = collected.all()
     lines = [line for line in logs if line["event"] == "call"]
     assert [line["trace_id"] for line in lines] == [f"{trace_id(span):032x}" for span in spans]
