@@ -9,6 +9,7 @@ two take turns, so that a change of the machine's speed meets both.
 
 import argparse
 import asyncio
+import os
 import resource
 import statistics
 import subprocess
@@ -69,17 +70,20 @@ async def serve_until(stop: asyncio.Event, port: int) -> None:
 
 
 class Server:
-    """One of the two servers, in its own process. What it logs goes into a pipe that is read, as in production."""
+    """A server in its own process, which is this or another program of the benchmark's with `--serve`. What it logs
+    goes into a pipe that is read, as in production.
+    """
 
-    def __init__(self, kind: str) -> None:
+    def __init__(self, kind: str, program: str = "bench.chassis", **settings: str) -> None:
         self._log_reader = subprocess.Popen(["cat"], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL)
         assert self._log_reader.stdin is not None
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "bench.chassis", "--serve", kind],
+            [sys.executable, "-m", program, "--serve", kind],
             stdin=subprocess.PIPE,
             stdout=self._log_reader.stdin,
             stderr=subprocess.PIPE,
             text=True,
+            env=os.environ | settings,
         )
         self._log_reader.stdin.close()
         self.port = int(self._answer())

@@ -9,9 +9,7 @@ collector that throws them away. Log lines are written in all rounds, which take
 
 import argparse
 import asyncio
-import os
 import statistics
-import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from itertools import count
@@ -23,7 +21,7 @@ from marketplace.loms.v1 import loms_pb2 as pb
 from marketplace.loms.v1 import loms_pb2_grpc as pb_grpc
 from opentelemetry.proto.collector.trace.v1 import trace_service_pb2, trace_service_pb2_grpc
 
-from bench.chassis import CONCURRENCY, FREE, REQUEST, serve_until
+from bench.chassis import CONCURRENCY, FREE, REQUEST, Server, serve_until
 from services.chassis import metrics
 from services.chassis.lifecycle import stop_on_signal
 from services.chassis.log import configure_logging
@@ -67,40 +65,10 @@ async def serve(kind: str) -> None:
     close_tracers()
 
 
-class Server:
-    """LOMS in its own process. What it logs goes into a pipe that is read, as in production."""
-
-    def __init__(self, kind: str, collector: int) -> None:
-        self._log_reader = subprocess.Popen(["cat"], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL)
-        assert self._log_reader.stdin is not None
-        traces = {
-            "OTEL_TRACES_EXPORTER": "otlp" if kind == "on" else "none",
-            "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{collector}",
-        }
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "bench.telemetry", "--serve", kind],
-            stdin=subprocess.PIPE,
-            stdout=self._log_reader.stdin,
-            stderr=subprocess.PIPE,
-            text=True,
-            env=os.environ | traces,
-        )
-        self._log_reader.stdin.close()
-        self.port = int(self._answer())
-
-    def cpu_seconds(self) -> float:
-        assert self._process.stdin is not None
-        self._process.stdin.write("\n")
-        self._process.stdin.flush()
-        return float(self._answer())
-
-    def _answer(self) -> str:
-        assert self._process.stderr is not None
-        return self._process.stderr.readline()
-
-    def close(self) -> None:
-        self._process.communicate()
-        self._log_reader.wait()
+def server(kind: str, collector: int) -> Server:
+    """LOMS of this kind, which sends its spans to the collector."""
+    exporter, endpoint = "otlp" if kind == "on" else "none", f"http://127.0.0.1:{collector}"
+    return Server(kind, "bench.telemetry", OTEL_TRACES_EXPORTER=exporter, OTEL_EXPORTER_OTLP_ENDPOINT=endpoint)
 
 
 class Collector(trace_service_pb2_grpc.TraceServiceServicer):
@@ -138,7 +106,7 @@ def measure(rounds: int, calls: int) -> None:
     trace_service_pb2_grpc.add_TraceServiceServicer_to_server(collector, collecting)  # type: ignore[no-untyped-call]
     collecting_port = collecting.add_insecure_port(FREE)
     collecting.start()
-    servers = {kind: Server(kind, collecting_port) for kind in ("off", "on")}
+    servers = {kind: server(kind, collecting_port) for kind in ("off", "on")}
     costs: dict[str, list[float]] = {kind: [] for kind in KINDS}
     try:
         for number in range(rounds + 1):

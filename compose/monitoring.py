@@ -16,7 +16,7 @@ from pydantic_settings import SettingsConfigDict
 
 from services.__main__ import AllSettings, load_all, refuse
 from services.chassis.lifecycle import run_to_exit, stop_on_signal
-from services.chassis.listening import listener
+from services.chassis.listening import answered, listener
 from services.chassis.settings import Address, Settings, StartError, load
 
 CONFIG = Path(__file__).parent / "prometheus"
@@ -29,7 +29,6 @@ ENDS_WITH_US = ("setpriv", "--pdeathsig", "TERM", "--")
 REPLICAS = 10
 """How many replicas of a service are looked for, each ten ports above the one before."""
 WATCH_SECONDS = 2
-POLL_SECONDS = 0.05
 STOP_SECONDS = 10
 
 READY = """
@@ -215,17 +214,9 @@ async def end(process: asyncio.subprocess.Process) -> None:
 
 async def answers(server: Server) -> None:
     """Waits until somebody answers there, and tells so."""
-    host, _, port = server.listen.rpartition(":")
-    while True:
-        try:
-            _, writer = await asyncio.open_connection(host, int(port))
-        except OSError:
-            await asyncio.sleep(POLL_SECONDS)
-            continue
-        writer.close()
-        sys.stdout.write(f"{server.name} runs\n")
-        sys.stdout.flush()
-        return
+    await answered(server.listen)
+    sys.stdout.write(f"{server.name} runs\n")
+    sys.stdout.flush()
 
 
 def check_ports(*settings: Settings) -> None:

@@ -18,7 +18,7 @@ from services.cart.__main__ import CartSettings, cart
 from services.chassis.access import check_access
 from services.chassis.bus import InProcessTopic
 from services.chassis.lifecycle import run_to_exit, stop_on_signal
-from services.chassis.listening import listener
+from services.chassis.listening import answered, listener
 from services.chassis.log import Format, configure_logging, get_logger
 from services.chassis.settings import (
     HIGHEST_PORT,
@@ -41,7 +41,6 @@ D = TypeVar("D", bound=DatabaseSettings)
 
 SERVICE_HOURS = 24 * 365
 GATEWAY_STOP_SECONDS = 2.5
-POLL_SECONDS = 0.02
 
 READY = """
   Swagger UI   http://{listen}/
@@ -271,18 +270,10 @@ async def run_gateway(program: Path, settings: AllSettings, addresses: dict[str,
 async def announce(settings: AllSettings) -> None:
     """Tells the user where to look, as soon as somebody answers there."""
     listen = settings.gateway.listen
-    host, _, port = listen.rpartition(":")
-    while True:
-        try:
-            _, writer = await asyncio.open_connection(host, int(port))
-        except OSError:
-            await asyncio.sleep(POLL_SECONDS)
-            continue
-        writer.close()
-        facts = {"access": ACCESS[settings.marketplace.access], "lifetime": LIFETIMES[settings.marketplace.storage]}
-        sys.stdout.write(READY.format(listen=listen, token=hint(settings), **facts))
-        sys.stdout.flush()
-        return
+    await answered(listen)
+    facts = {"access": ACCESS[settings.marketplace.access], "lifetime": LIFETIMES[settings.marketplace.storage]}
+    sys.stdout.write(READY.format(listen=listen, token=hint(settings), **facts))
+    sys.stdout.flush()
 
 
 def hint(settings: AllSettings) -> str:

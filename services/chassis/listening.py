@@ -1,8 +1,11 @@
-"""Addresses to listen on."""
+"""Addresses to listen on, and where somebody does."""
 
+import asyncio
 import socket
 
 from services.chassis.settings import Settings, StartError
+
+POLL_SECONDS = 0.02
 
 
 def listener(settings: Settings, field: str) -> socket.socket:
@@ -16,3 +19,16 @@ def listener(settings: Settings, field: str) -> socket.socket:
     except OSError:
         variable = settings.variable(field)
         raise StartError(f"{address} is taken or not ours: stop what listens there or set {variable}") from None
+
+
+async def answered(address: str) -> None:
+    """Waits until somebody listens there."""
+    host, _, port = address.rpartition(":")
+    while True:
+        try:
+            _, writer = await asyncio.open_connection(host, int(port))
+        except OSError:
+            await asyncio.sleep(POLL_SECONDS)
+            continue
+        writer.close()
+        return

@@ -28,7 +28,7 @@ FORMATS = {"flamegraph": "image/svg+xml", "speedscope": "application/json"}
 RATE = "100"
 """How many times a second a profile looks at the stacks."""
 PROGRAM = Path(sys.executable).with_name("py-spy")
-PR_SET_PTRACER, PR_SET_PTRACER_ANY = 0x59616D61, 2**64 - 1
+PR_SET_PTRACER, PR_SET_PTRACER_ANY, NOBODY = 0x59616D61, 2**64 - 1, 0
 LINES = 50
 
 Pause = Callable[[], Awaitable[None]]
@@ -86,7 +86,7 @@ async def _profile(request: Request, pause: Pause) -> Response:
     form = request.query_params.get("format", "flamegraph")
     if form not in FORMATS:
         raise _RefusedError(f"format: must be one of {', '.join(FORMATS)}")
-    _let_children_look()
+    _let_look(PR_SET_PTRACER_ANY)
     with TemporaryDirectory() as folder:
         file = Path(folder, "profile")
         options = ("--rate", RATE, "--format", form, "--output", file, "--pid", f"{os.getpid()}")
@@ -99,6 +99,7 @@ async def _profile(request: Request, pause: Pause) -> Response:
             with suppress(ProcessLookupError):
                 spy.send_signal(signal.SIGINT)
             _, said = await spy.communicate()
+            _let_look(NOBODY)
         if b"ermission" in said:
             return PlainTextResponse("py-spy may not look at this process: it needs the right to trace it\n", 503)
         content = await asyncio.to_thread(_content, file)
@@ -110,9 +111,9 @@ def _content(file: Path) -> bytes:
     return file.read_bytes() if file.exists() else b""
 
 
-def _let_children_look() -> None:
-    """Where processes may look at their children only (Yama), a child may look at this one from now on."""
-    ctypes.CDLL(None).prctl(PR_SET_PTRACER, ctypes.c_ulong(PR_SET_PTRACER_ANY), 0, 0, 0)
+def _let_look(who: int) -> None:
+    """Says who may look at this process, where only parents may (Yama)."""
+    ctypes.CDLL(None).prctl(PR_SET_PTRACER, ctypes.c_ulong(who), 0, 0, 0)
 
 
 async def _heap(_request: Request, pause: Pause) -> Response:

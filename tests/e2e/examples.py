@@ -1,6 +1,8 @@
 """A right request to each RPC and to each operation of the document."""
 
 import json
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
@@ -11,7 +13,7 @@ from google.protobuf.descriptor import MethodDescriptor
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
-from tests.contract.contract import methods
+from tests.contract.contract import SERVICES, methods
 from tests.marketplace import ROOT
 
 RPCS = methods()
@@ -71,3 +73,15 @@ async def call(channel: grpc.aio.Channel, rpc: MethodDescriptor, message: Messag
         response_deserializer=GetMessageClass(rpc.output_type).FromString,
     )
     return await method(message, metadata=[("authorization", value) for value in authorizations], timeout=5)
+
+
+@asynccontextmanager
+async def channels_to(settings: Mapping[str, str]) -> AsyncIterator[dict[str, grpc.aio.Channel]]:
+    """A channel to each service of a marketplace with these settings, by its package."""
+    async with AsyncExitStack() as stack:
+        yield {
+            f"marketplace.{name}.v1": await stack.enter_async_context(
+                grpc.aio.insecure_channel(settings[f"{name.upper()}_LISTEN"])
+            )
+            for name in SERVICES
+        }

@@ -1,7 +1,6 @@
 """With access on, through both doors: who may call what, and whose things he gets to see."""
 
 from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ from marketplace.loms.v1 import loms_pb2, loms_pb2_grpc
 
 from services.token import Signer, signer
 from tests.contract.contract import policy
-from tests.e2e.examples import RPCS, Operation, call, operations, request
+from tests.e2e.examples import RPCS, Operation, call, channels_to, operations, request
 from tests.e2e.expect import post
 from tests.marketplace import Program, healthy_marketplace
 from tests.tokens import OTHER_USER, USER, bad_tokens
@@ -51,14 +50,8 @@ async def http(guarded: Program) -> AsyncIterator[httpx.AsyncClient]:
 
 @pytest.fixture
 async def channels(guarded: Program) -> AsyncIterator[dict[str, grpc.aio.Channel]]:
-    """A channel to each service, by its package."""
-    async with AsyncExitStack() as stack:
-        yield {
-            f"marketplace.{name}.v1": await stack.enter_async_context(
-                grpc.aio.insecure_channel(guarded.settings[f"{name.upper()}_LISTEN"])
-            )
-            for name in ("cart", "loms", "product", "notifier")
-        }
+    async with channels_to(guarded.settings) as channels:
+        yield channels
 
 
 def channel_of(channels: dict[str, grpc.aio.Channel], rpc: MethodDescriptor) -> grpc.aio.Channel:

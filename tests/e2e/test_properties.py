@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack
 from dataclasses import replace
 from typing import Any
 from urllib.parse import urlencode
@@ -15,7 +14,7 @@ from google.protobuf.descriptor import Descriptor
 from google.protobuf.message import Message
 from google.protobuf.unknown_fields import UnknownFieldSet
 
-from tests.e2e.examples import RPCS, Operation, call, operations, request
+from tests.e2e.examples import RPCS, Operation, call, channels_to, operations, request
 from tests.e2e.expect import broken_rules_of, post
 from tests.marketplace import ROOT, Program, healthy_marketplace
 from tests.waiting import until
@@ -66,14 +65,8 @@ async def http(alone: Program) -> AsyncIterator[httpx.AsyncClient]:
 
 @pytest.fixture
 async def channels(alone: Program) -> AsyncIterator[dict[str, grpc.aio.Channel]]:
-    """A channel to each service, by its package."""
-    async with AsyncExitStack() as stack:
-        yield {
-            f"marketplace.{name}.v1": await stack.enter_async_context(
-                grpc.aio.insecure_channel(alone.settings[f"{name.upper()}_LISTEN"])
-            )
-            for name in ("cart", "loms", "product", "notifier")
-        }
+    async with channels_to(alone.settings) as channels:
+        yield channels
 
 
 @pytest.fixture
