@@ -65,7 +65,7 @@ async def serve(kind: str) -> None:
     close_tracers()
 
 
-def server(kind: str, collector: int) -> Server:
+def started(kind: str, collector: int) -> Server:
     """LOMS of this kind, which sends its spans to the collector."""
     exporter, endpoint = "otlp" if kind == "on" else "none", f"http://127.0.0.1:{collector}"
     return Server(kind, "bench.telemetry", OTEL_TRACES_EXPORTER=exporter, OTEL_EXPORTER_OTLP_ENDPOINT=endpoint)
@@ -106,7 +106,7 @@ def measure(rounds: int, calls: int) -> None:
     trace_service_pb2_grpc.add_TraceServiceServicer_to_server(collector, collecting)  # type: ignore[no-untyped-call]
     collecting_port = collecting.add_insecure_port(FREE)
     collecting.start()
-    servers = {kind: server(kind, collecting_port) for kind in ("off", "on")}
+    servers = {kind: started(kind, collecting_port) for kind in ("off", "on")}
     costs: dict[str, list[float]] = {kind: [] for kind in KINDS}
     try:
         for number in range(rounds + 1):
