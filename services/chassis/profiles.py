@@ -27,6 +27,8 @@ DEFAULT_SECONDS = 5.0
 FORMATS = {"flamegraph": "image/svg+xml", "speedscope": "application/json"}
 RATE = "100"
 """How many times a second a profile looks at the stacks."""
+END_SECONDS = 3
+"""How long it may take to write down what it has seen."""
 PROGRAM = Path(sys.executable).with_name("py-spy")
 PR_SET_PTRACER, PR_SET_PTRACER_ANY, NOBODY = 0x59616D61, 2**64 - 1, 0
 LINES = 50
@@ -98,12 +100,22 @@ async def _profile(request: Request, pause: Pause) -> Response:
         finally:
             with suppress(ProcessLookupError):
                 spy.send_signal(signal.SIGINT)
-            _, said = await spy.communicate()
+            said = await _ended(spy)
             _let_look(NOBODY)
         if b"ermission" in said:
             return PlainTextResponse("py-spy may not look at this process: it needs the right to trace it\n", 503)
         content = await asyncio.to_thread(_content, file)
         return Response(content, media_type=FORMATS[form])
+
+
+async def _ended(spy: asyncio.subprocess.Process) -> bytes:
+    """What it says at its end. A signal that comes too early for it may be lost, and then it is killed."""
+    ending = asyncio.ensure_future(spy.communicate())
+    await asyncio.wait([ending], timeout=END_SECONDS)
+    if not ending.done():
+        spy.kill()
+    _, said = await ending
+    return said
 
 
 def _content(file: Path) -> bytes:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import signal
 import time
 import tracemalloc
 from collections.abc import AsyncIterator
@@ -145,6 +146,15 @@ async def test_a_profile_that_is_being_taken_does_not_hold_up_the_stop() -> None
             began = time.monotonic()
         assert time.monotonic() - began < 4
         assert (await answer).status_code == 200
+
+
+async def test_a_profiler_that_misses_its_signal_does_not_stay(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(signal, "SIGINT", signal.SIGCONT)
+    async with httpx.AsyncClient(timeout=30, trust_env=False) as client, side_port(AnySettings(), is_ready) as port:
+        answer = await client.get(f"http://127.0.0.1:{port}/debug/profile?seconds=0.1")
+
+    assert answer.status_code == 200
+    assert not is_taken()
 
 
 async def test_the_port_of_grpc_has_none_of_it() -> None:
