@@ -8,12 +8,11 @@ import argparse
 import sys
 
 import asyncpg
-from pydantic import SecretStr
 from pydantic_settings import SettingsConfigDict
 
 from services.chassis.lifecycle import run_to_exit
 from services.chassis.postgres import UNREACHABLE
-from services.chassis.settings import Settings, StartError, load
+from services.chassis.settings import DatabaseUrl, Settings, StartError, load
 
 CHANGES = {
     "await": "ALTER SYSTEM RESET synchronous_standby_names",
@@ -25,7 +24,7 @@ IS_STREAMING = "SELECT EXISTS (SELECT FROM pg_stat_replication WHERE state = 'st
 class AdminSettings(Settings):
     model_config = SettingsConfigDict(env_prefix="LOMS_")
 
-    database_admin_url: SecretStr
+    database_admin_url: DatabaseUrl
     """The primary, as its superuser."""
 
 

@@ -135,11 +135,7 @@ async def migrated_database(settings: DatabaseSettings, folder: Path, log: Logge
 async def migrate_database(settings: DatabaseSettings, folder: Path) -> list[str]:
     """Applies the migrations of a folder to the database of a service, as `migrate` does."""
     direct_url, url = settings.required_url("database_direct_url"), settings.required_url("database_url")
-    try:
-        role = _role_of(url)
-    except ValueError:
-        raise StartError(f"{settings.variable('database_url')} is not a URL") from None
-    return await migrate(direct_url, settings.variable("database_direct_url"), folder, role)
+    return await migrate(direct_url, settings.variable("database_direct_url"), folder, _role_of(url))
 
 
 def _role_of(url: str) -> str | None:

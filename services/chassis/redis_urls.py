@@ -5,7 +5,10 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, SecretStr
 
+from services.chassis.settings import is_url
+
 DEFAULT_PORT = 6379
+FORM = "each must be redis://[user:password@]host[:port][/database]"
 
 
 def _checked(urls: SecretStr) -> SecretStr:
@@ -26,8 +29,10 @@ def split_urls(urls: SecretStr) -> list[str]:
 
 def shard_name(url: str) -> str:
     """The name of a shard: its URL without what may change while its keys stay. Raises ValueError if it is no URL."""
+    if not is_url(url, "redis"):
+        raise ValueError(FORM)
     parts = urlsplit(url)
     database = parts.path.removeprefix("/") or "0"
-    if parts.scheme != "redis" or not parts.hostname or parts.query or parts.fragment or not database.isdecimal():
-        raise ValueError("each must be redis://[user:password@]host[:port][/database]")
+    if not parts.hostname or parts.query or parts.fragment or not database.isdecimal():
+        raise ValueError(FORM)
     return f"{parts.hostname}:{parts.port or DEFAULT_PORT}/{database}"

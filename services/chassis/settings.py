@@ -3,6 +3,7 @@
 import sys
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, TypeVar
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, SecretStr, ValidationError, ValidationInfo, model_validator
 from pydantic_core import ErrorDetails, PydanticKnownError
@@ -116,6 +117,24 @@ class ServiceSettings(Settings):
         return values
 
 
+def _is_of_postgres(url: SecretStr) -> SecretStr:
+    if not is_url(url.get_secret_value(), "postgresql", "postgres"):
+        raise ValueError("must be postgresql://user:password@host:port/database")
+    return url
+
+
+def is_url(text: str, *schemes: str) -> bool:
+    """Whether it is a URL with one of these schemes."""
+    try:
+        return urlsplit(text).scheme in schemes
+    except ValueError:  # whose text would show a part of the URL
+        return False
+
+
+DatabaseUrl = Annotated[SecretStr, AfterValidator(_is_of_postgres)]
+"""Where a database is, and as whom to enter it."""
+
+
 def _needed_by_postgres(url: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
     if url is None and info.data.get("storage") == "postgres":
         raise PydanticKnownError("missing")
@@ -127,11 +146,11 @@ class DatabaseSettings(ServiceSettings):
 
     storage: Literal["memory", "postgres"] = "memory"
     """Where its data live."""
-    database_url: Annotated[SecretStr | None, AfterValidator(_needed_by_postgres)] = Field(
+    database_url: Annotated[DatabaseUrl | None, AfterValidator(_needed_by_postgres)] = Field(
         default=None, validate_default=True
     )
     """Where it works in its database."""
-    database_direct_url: Annotated[SecretStr | None, AfterValidator(_needed_by_postgres)] = Field(
+    database_direct_url: Annotated[DatabaseUrl | None, AfterValidator(_needed_by_postgres)] = Field(
         default=None, validate_default=True
     )
     """Where it migrates its database: as its owner, and past every pooler."""
@@ -149,7 +168,7 @@ class DatabaseSettings(ServiceSettings):
 class ReplicatedSettings(DatabaseSettings):
     """What a service can be told whose reads a replica may answer."""
 
-    database_read_url: SecretStr | None = None
+    database_read_url: DatabaseUrl | None = None
     """Where it reads: a synchronous replica of its database."""
 
 
@@ -175,7 +194,7 @@ def _mistake(settings: type[Settings], mistake: ErrorDetails) -> str:
         return f"{settings.variable(field)} is not set"
     secret = "SecretStr" in repr(settings.model_fields[field].annotation) or "PRIVATE KEY" in str(mistake["input"])
     shown = "…" if secret else f"{mistake['input']!r}"
-    return f"{settings.variable(field)}={shown}: {mistake['msg']}"
+    return f"{settings.variable(field)}={shown}: {mistake['msg'].removeprefix('Value error, ')}"
 
 
 def fail(error: StartError) -> int:

@@ -13,7 +13,7 @@ from typing import ClassVar
 import asyncpg
 from marketplace.loms.v1.events_pb2 import OrderEvent
 from marketplace.notifier.v1 import notifier_pb2_grpc as pb_grpc
-from pydantic import Field, SecretStr
+from pydantic import Field
 from pydantic_settings import SettingsConfigDict
 
 from services.chassis import lifecycle
@@ -26,7 +26,7 @@ from services.chassis.log import Logger, configure_logging, get_logger
 from services.chassis.migrations import migrated_database
 from services.chassis.postgres import database
 from services.chassis.server import servicer, serving
-from services.chassis.settings import Address, Bootstrap, DatabaseSettings, StartError, load
+from services.chassis.settings import Address, Bootstrap, DatabaseSettings, DatabaseUrl, StartError, load
 from services.notifier.events import read, to_arrived
 from services.notifier.memory import MemoryStorage
 from services.notifier.postgres import PostgresStorage
@@ -51,7 +51,7 @@ class NotifierSettings(DatabaseSettings):
 class LettersSettings(NotifierSettings):
     """Who only looks after letters does not migrate."""
 
-    database_direct_url: SecretStr | None = None
+    database_direct_url: DatabaseUrl | None = None
 
 
 @asynccontextmanager
@@ -93,9 +93,13 @@ async def notifier(settings: NotifierSettings, order_events: Consumer | None = N
 
 
 async def show(notifications: Notifications) -> int:
-    """Prints a line for each letter; gives the exit code."""
+    """Prints a line for each letter, and one if there is none; gives the exit code."""
+    found = 0
     async for letter in notifications.letters():
         sys.stdout.write(f"{line(letter)}\n")
+        found += 1
+    if not found:
+        sys.stdout.write("no letters are parked\n")
     return 0
 
 

@@ -402,7 +402,10 @@ async def test_the_command_tells_a_url_that_is_none_without_showing_it(shop: Sho
 
     code, output, errors = await command("up", "loms", LOMS_DATABASE_URL=wrong, LOMS_DATABASE_DIRECT_URL=shop.owner_url)
 
-    assert (code, output, errors) == (2, "", "cannot start: LOMS_DATABASE_URL is not a URL\n")
+    assert (code, output, errors) == (
+        *(2, ""),
+        "cannot start: LOMS_DATABASE_URL=…: must be postgresql://user:password@host:port/database\n",
+    )
 
 
 async def command(*arguments: str, **settings: str) -> tuple[int | None, str, str]:

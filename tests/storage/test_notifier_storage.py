@@ -648,6 +648,7 @@ async def test_the_command_lists_and_replays_what_is_parked(databases: Databases
         async with session(connected.dsn) as connection:
             await connection.execute("DELETE FROM dead_letters")
         nothing = await command("dead-letters", "replay", **postgres)
+        none = await command("dead-letters", "list", **postgres)
 
     assert (listed[0], listed[2]) == (0, "")
     assert [line.partition(", parked ")[0] for line in listed[1]] == [
@@ -661,6 +662,7 @@ async def test_the_command_lists_and_replays_what_is_parked(databases: Databases
     assert replayed == (1, ["delivered 2, left 2"], "")
     assert left == (0, listed[1][2:], "")
     assert nothing == (0, ["delivered 0, left 0"], "")
+    assert none == (0, ["no letters are parked"], "")
 
 
 @pytest.mark.parametrize(

@@ -52,6 +52,17 @@ def test_postgres_needs_its_urls_and_all_that_are_missing_are_named(monkeypatch:
     ]
 
 
+@pytest.mark.parametrize(
+    "url", ["nonsense", "mysql://127.0.0.1/loms", f"postgresql://[{SECRET}", f"postgresql://\u2100{SECRET}"]
+)
+def test_what_is_no_url_of_postgres_is_told_and_not_shown(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    monkeypatch.setenv("LOMS_DATABASE_READ_URL", url)
+
+    assert mistakes_of(LomsSettings) == [
+        "LOMS_DATABASE_READ_URL=…: must be postgresql://user:password@host:port/database"
+    ]
+
+
 def test_every_mistake_is_named_with_its_variable_and_what_it_holds(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SHOP_LISTEN", "nowhere")
     monkeypatch.setenv("SHOP_DRAIN_SECONDS", "0")

@@ -84,7 +84,7 @@ def test_all_files_that_cannot_be_used_are_named_beside_the_other_mistakes(
     listen, certificate, key, authority = mistakes()
 
     assert listen.startswith("SHOP_LISTEN='nowhere'")
-    assert certificate == "SHOP_TLS_CERTIFICATE='missing.pem': Value error, cannot be read: No such file or directory"
+    assert certificate == "SHOP_TLS_CERTIFICATE='missing.pem': cannot be read: No such file or directory"
     assert key.startswith("SHOP_TLS_KEY=")
     assert key.endswith("cannot be read: Is a directory")
     assert authority.startswith("SHOP_TLS_AUTHORITY=")
