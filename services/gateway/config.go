@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
 	"net/url"
 	"slices"
@@ -48,6 +49,16 @@ func readConfig(lookup func(string) (string, bool)) (config, error) {
 	c.identity = e.identity()
 	c.tracing = e.tracing()
 	return c, errors.Join(e.mistakes...)
+}
+
+// variables are the names of all that the environment may say.
+func variables() []string {
+	asked := map[string]bool{}
+	_, _ = readConfig(func(name string) (string, bool) {
+		asked[name] = true
+		return "traceidratio", name == "OTEL_TRACES_SAMPLER" // the one that has an argument
+	})
+	return slices.Sorted(maps.Keys(asked))
 }
 
 type environment struct {

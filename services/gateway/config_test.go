@@ -1,9 +1,12 @@
 package main
 
 import (
+	"context"
 	"log/slog"
 	"os"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -66,5 +69,30 @@ func TestEveryMistakeIsListed(t *testing.T) {
 	want := "LISTEN SIDE_LISTEN OPENAPI_FILE CORS_ORIGINS CORS_ORIGINS CORS_ORIGINS LOG_FORMAT LOG_LEVEL CART_ADDRESS LOMS_ADDRESS EXIT_WITH_PARENT"
 	if strings.Join(names, " ") != want || !strings.Contains(err.Error(), `GATEWAY_LOG_LEVEL="INFO": must be one of debug, info, warning, error`) {
 		t.Error(err)
+	}
+}
+
+func TestEveryVariableThatIsReadIsListed(t *testing.T) {
+	var stdout lines
+	p := program{arguments: []string{"--variables"}, stdout: &stdout}
+	code := p.run(context.Background())
+	listed := strings.Fields(stdout.String())
+	files, _ := filepath.Glob("*.go")
+	for _, file := range files {
+		content, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if strings.HasSuffix(file, "_test.go") {
+			continue
+		}
+		for _, name := range regexp.MustCompile(`"((?:GATEWAY|OTEL)_[A-Z_]+)"`).FindAllStringSubmatch(string(content), -1) {
+			if !slices.Contains(listed, name[1]) {
+				t.Error(file, name[1])
+			}
+		}
+	}
+	if code != 0 || len(listed) < 20 {
+		t.Error(code, listed)
 	}
 }

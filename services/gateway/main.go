@@ -20,9 +20,10 @@ import (
 // grace is the time that running requests get when the gateway stops.
 const grace = 2 * time.Second
 
-const usage = `usage: gateway [--check]
+const usage = `usage: gateway [--check | --variables]
 
-  --check   say whether the contract can be served and the settings are right, and end
+  --check       say whether the contract can be served and the settings are right, and end
+  --variables   list the variables of the environment that it reads, and end
 
 Everything else is said in the environment.
 `
@@ -53,6 +54,9 @@ func (p *program) run(ctx context.Context) int {
 		_, err := p.contract()
 		_, errConfig := readConfig(p.lookup)
 		return max(p.mend("the contract cannot be served", err), p.mend("cannot start", errConfig))
+	case "--variables":
+		fmt.Fprintln(p.stdout, strings.Join(variables(), "\n"))
+		return 0
 	}
 	fmt.Fprint(p.stderr, usage)
 	return 2

@@ -18,7 +18,8 @@ from services.chassis.contract import REFUSALS, Rpc, rpc
 from services.chassis.errors import AppError, UnavailableError
 from services.chassis.server import Context
 from services.chassis.status import GRPC_CODES
-from tests.contract.contract import SERVICES, Outcome, errors_of, listed, methods, outcome, policy
+from tests.contract.contract import Outcome, errors_of, listed, methods, outcome, policy
+from tests.marketplace import SERVICES
 
 PRODUCT, LOMS = "/marketplace.product.v1.ProductService/", "/marketplace.loms.v1.LomsService/"
 BEHIND_CART = (f"{PRODUCT}GetProduct", f"{LOMS}StocksInfo", f"{LOMS}OrderCreate")

@@ -11,6 +11,7 @@ from urllib.parse import urlencode
 
 import grpc
 import hypothesis
+import pytest
 import uvloop
 from chassis.v1 import options_pb2
 from google.protobuf import descriptor_pool, json_format
@@ -19,23 +20,13 @@ from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 from hypothesis import strategies as st
-from marketplace.cart.v1 import cart_pb2
-from marketplace.loms.v1 import loms_pb2
-from marketplace.notifier.v1 import notifier_pb2
-from marketplace.product.v1 import product_pb2
 
+from tests.contract.contract import methods, services
 from tests.contract.requests import Request, requests
 from tests.marketplace import Program, started_marketplace
 
-_NUMBER = 5000
 _BATCH = 25  # Hypothesis repeats nothing, but the same call twice is not the same
 _TOKEN = "Bearer testtoken"
-_SERVICES = {
-    "CART": cart_pb2.DESCRIPTOR.services_by_name["CartService"],
-    "LOMS": loms_pb2.DESCRIPTOR.services_by_name["LomsService"],
-    "NOTIFIER": notifier_pb2.DESCRIPTOR.services_by_name["NotifierService"],
-    "PRODUCT": product_pb2.DESCRIPTOR.services_by_name["ProductService"],
-}
 _MOMENTS = {"ListNotifications"}  # their answers hold when something was, and what was already heard of it
 
 
@@ -49,19 +40,21 @@ class Answer:
     details: tuple[Message, ...] = ()
 
 
-def test_over_five_thousand_requests_grpc_and_http_differ_nowhere(tmp_path: Path) -> None:
+@pytest.mark.parametrize("each", [125, pytest.param(400, marks=[pytest.mark.long, pytest.mark.timeout(240)])])
+def test_over_thousands_of_requests_grpc_and_http_differ_nowhere(each: int, tmp_path: Path) -> None:
     """The same requests in the same order go to two fresh marketplaces, to one over gRPC, to the other over HTTP:
     so both are in the same state at each of them. Code, text, details and answer are compared.
 
     What only JSON can say, and the edge therefore refuses by itself, is in the Go tests of services/gateway.
     """
-    sent = _sent()
+    sent = _sent(each * len(methods()))
+    assert len(sent) >= each * len(methods())
     with (
         started_marketplace(tmp_path / "grpc", MARKETPLACE_LOG_LEVEL="error") as one,
         started_marketplace(tmp_path / "http", MARKETPLACE_LOG_LEVEL="error") as other,
     ):
-        for each in (one, other):
-            each.answer(f"{each.url}/healthz")
+        for marketplace in (one, other):
+            marketplace.answer(f"{marketplace.url}/healthz")
         over_grpc, over_http = uvloop.run(_both(sent, one, other))
     different = [
         (request.method.name, str(request.message), by_grpc, by_http)
@@ -78,29 +71,24 @@ def _assert_variety(sent: list[Request], answers: list[Answer]) -> None:
     successes = Counter(
         request.method.name for request, answer in zip(sent, answers, strict=True) if answer.code == code_pb2.OK
     )
-    assert len(sent) >= _NUMBER
-    assert codes[code_pb2.OK] > 1000
-    assert codes[code_pb2.INVALID_ARGUMENT] > 1000
+    assert codes[code_pb2.OK] > len(sent) / 5
+    assert codes[code_pb2.INVALID_ARGUMENT] > len(sent) / 5
     assert codes[code_pb2.INTERNAL] == 0
-    assert min(successes[method.name] for method in _methods()) >= 3, successes
+    assert min(successes[method.name] for method in methods()) >= 3, successes
 
 
-def _methods() -> list[MethodDescriptor]:
-    return [method for service in _SERVICES.values() for method in service.methods]
-
-
-def _sent() -> list[Request]:
+def _sent(number: int) -> list[Request]:
     found: list[Request] = []
 
     @hypothesis.seed(1)
     @hypothesis.settings(
-        max_examples=_NUMBER // _BATCH + 4,
+        max_examples=number // _BATCH + 4,
         database=None,
         deadline=None,
         phases=[hypothesis.Phase.generate],
         suppress_health_check=list(hypothesis.HealthCheck),
     )
-    @hypothesis.given(st.lists(requests(_methods()), min_size=_BATCH, max_size=_BATCH))
+    @hypothesis.given(st.lists(requests(methods()), min_size=_BATCH, max_size=_BATCH))
     def collect(batch: list[Request]) -> None:
         found.extend(batch)
 
@@ -120,8 +108,8 @@ async def _both(sent: list[Request], one: Program, other: Program) -> tuple[list
 
 async def _over_grpc(sent: list[Request], marketplace: Program) -> list[Answer]:
     calls: dict[str, Any] = {}
-    channels = [grpc.aio.insecure_channel(marketplace.settings[f"{name}_LISTEN"]) for name in _SERVICES]
-    for channel, service in zip(channels, _SERVICES.values(), strict=True):
+    channels = [grpc.aio.insecure_channel(marketplace.settings[f"{name.upper()}_LISTEN"]) for name in services()]
+    for channel, service in zip(channels, services().values(), strict=True):
         for method in service.methods:
             answer = GetMessageClass(method.output_type)
             calls[method.full_name] = channel.unary_unary(

@@ -9,7 +9,8 @@ from google.protobuf.descriptor import MethodDescriptor
 from codegen.descriptors import Contract
 from codegen.policy.checks import findings
 from services.chassis.status import GRPC_CODES
-from tests.contract.contract import SERVICES, listed, methods, policy
+from tests.contract.contract import listed, methods, policy
+from tests.marketplace import SERVICES
 from tests.unit.codegen.compiled import ROOT, compiled
 
 every_rpc = pytest.mark.parametrize("method", methods(), ids=lambda method: str(method.full_name))

@@ -13,8 +13,8 @@ from google.protobuf.descriptor import MethodDescriptor
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
-from tests.contract.contract import SERVICES, methods
-from tests.marketplace import ROOT
+from tests.contract.contract import methods
+from tests.marketplace import ROOT, SERVICES
 
 RPCS = methods()
 

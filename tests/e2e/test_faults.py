@@ -5,6 +5,7 @@ import json
 import re
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -12,39 +13,19 @@ import asyncpg
 import grpc
 import httpx
 import pytest
+from google.protobuf.descriptor import ServiceDescriptor
 from google.rpc import code_pb2, error_details_pb2, status_pb2
-from marketplace.cart.v1 import cart_pb2, cart_pb2_grpc
-from marketplace.loms.v1 import loms_pb2, loms_pb2_grpc
-from marketplace.notifier.v1 import notifier_pb2, notifier_pb2_grpc
-from marketplace.product.v1 import product_pb2, product_pb2_grpc
 
 from services.chassis.errors import AbortedError, AppError, NotFoundError
 from services.chassis.server import Context, Servicer, servicer, serving
+from tests.contract.contract import services
 from tests.e2e.examples import RPCS, call, operations, request
-from tests.marketplace import GATEWAY, free_ports, started
+from tests.marketplace import GATEWAY, SERVICES, free_ports, started
 from tests.settings import AnySettings
 
 CANARY = "s3cr3t-canary"
 TOKEN = "testtoken"
 DSN = f"postgres://user:{CANARY}@host/db"
-SERVICES = {
-    cart_pb2.DESCRIPTOR.services_by_name["CartService"]: (
-        cart_pb2_grpc.CartServiceServicer,
-        cart_pb2_grpc.add_CartServiceServicer_to_server,
-    ),
-    loms_pb2.DESCRIPTOR.services_by_name["LomsService"]: (
-        loms_pb2_grpc.LomsServiceServicer,
-        loms_pb2_grpc.add_LomsServiceServicer_to_server,
-    ),
-    notifier_pb2.DESCRIPTOR.services_by_name["NotifierService"]: (
-        notifier_pb2_grpc.NotifierServiceServicer,
-        notifier_pb2_grpc.add_NotifierServiceServicer_to_server,
-    ),
-    product_pb2.DESCRIPTOR.services_by_name["ProductService"]: (
-        product_pb2_grpc.ProductServiceServicer,
-        product_pb2_grpc.add_ProductServiceServicer_to_server,
-    ),
-}
 
 
 class CanaryError(AppError):
@@ -86,13 +67,16 @@ class Fault:
     make: Callable[[], BaseException]
 
 
-def failing(filled_in: type, names: list[str], add: Any, fault: Fault) -> Servicer:
+def failing(service: ServiceDescriptor, fault: Fault) -> Servicer:
     """A servicer each of whose methods fails."""
+    generated = import_module(service.file.name.replace("/", ".").replace(".proto", "_pb2_grpc"))
 
     async def fail(_self: object, _request: object, _context: Context) -> None:
         raise fault.make()
 
-    return servicer(add, type("Failing", (filled_in,), dict.fromkeys(names, fail))())
+    methods = {method.name: fail for method in service.methods}
+    filled_in = type("Failing", (getattr(generated, f"{service.name}Servicer"),), methods)
+    return servicer(getattr(generated, f"add_{service.name}Servicer_to_server"), filled_in())
 
 
 @pytest.fixture
@@ -103,10 +87,7 @@ def fault() -> Fault:
 @pytest.fixture
 async def port(fault: Fault) -> AsyncIterator[int]:
     """All services on one port."""
-    servicers = [
-        failing(filled_in, [method.name for method in service.methods], add, fault)
-        for service, (filled_in, add) in SERVICES.items()
-    ]
+    servicers = [failing(service, fault) for service in services().values()]
     async with serving(AnySettings(), *servicers, known_tokens=[TOKEN]) as port:
         yield port
 
@@ -114,7 +95,7 @@ async def port(fault: Fault) -> AsyncIterator[int]:
 @asynccontextmanager
 async def gateway_to(port: int, log: Path) -> AsyncIterator[httpx.AsyncClient]:
     public, side = free_ports(2)
-    settings = {f"GATEWAY_{name}_ADDRESS": f"127.0.0.1:{port}" for name in ("CART", "LOMS", "NOTIFIER", "PRODUCT")}
+    settings = {f"GATEWAY_{name}_ADDRESS": f"127.0.0.1:{port}" for name in map(str.upper, SERVICES)}
     settings |= {"GATEWAY_LISTEN": f"127.0.0.1:{public}", "GATEWAY_SIDE_LISTEN": f"127.0.0.1:{side}"}
     with started(log, GATEWAY, **settings) as program:
         await asyncio.to_thread(program.answer, f"{program.url}/healthz")

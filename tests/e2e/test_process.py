@@ -17,6 +17,7 @@ from services.__main__ import main
 from tests.e2e.expect import post
 from tests.marketplace import (
     GATEWAY,
+    SERVICES,
     START_SECONDS,
     environment_on_free_ports,
     healthy_marketplace,
@@ -24,7 +25,6 @@ from tests.marketplace import (
     started_marketplace,
 )
 
-SERVICES = ("cart", "loms", "product", "notifier")
 SKU = 139275865
 
 
@@ -76,7 +76,7 @@ def test_a_service_whose_port_is_moved_is_found_by_the_others(log: Path) -> None
     settings = environment_on_free_ports()
     for name in [name for name in settings if name.endswith("_ADDRESS")]:
         del settings[name]
-    settings |= {f"{service}_LISTEN": "127.0.0.1:0" for service in ("CART", "LOMS", "PRODUCT", "NOTIFIER")}
+    settings |= {f"{service.upper()}_LISTEN": "127.0.0.1:0" for service in SERVICES}
     with started(log, sys.executable, "-m", "services", "--gateway", GATEWAY, **settings) as marketplace:
         marketplace.answer(f"{marketplace.url}/healthz")
         marketplace.answer(f"{marketplace.url}/stock/info?sku={SKU}")

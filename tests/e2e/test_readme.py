@@ -1,26 +1,25 @@
 """The README says what is true: its commands answer as shown, its steps lead somewhere, its tables are complete."""
 
 import json
-import os
 import re
 import shlex
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import get_type_hints
 
 import pytest
 from pydantic import SecretStr
 from pydantic_core import PydanticUndefined
 
 from compose.monitoring import PrometheusSettings, ZipkinSettings
-from services.__main__ import MarketplaceSettings
+from services.__main__ import AllSettings, GatewaySettings, MarketplaceSettings
 from services.chassis.settings import DatabaseSettings, ServiceSettings, Settings
 from services.replication import AdminSettings
 from services.topics import TopicSettings
 from tests.marketplace import ROOT, healthy_marketplace
-from tests.settings import CartSettings, LomsSettings, NotifierSettings, ProductSettings
+from tests.project import copy_of_the_project, run
 
 README = (ROOT / "README.md").read_text()
 MAKEFILE = (ROOT / "Makefile").read_text()
@@ -80,32 +79,11 @@ def test_the_steps_add_an_rpc(tmp_path: Path) -> None:
     assert "/product/{sku}/price" in json.loads((project / "gen/openapi/openapi.json").read_text())["paths"]
 
 
-def copy_of_the_project(folder: Path) -> Path:
-    """The sources, with the installed tools linked."""
-    for name in ("api", "bench", "codegen", "docs", "gen", "services", "sql", "tests", ".cache/mypy"):
-        if (ROOT / name).exists():
-            shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("buf.yaml", "buf.gen.yaml", "pyproject.toml"):
-        shutil.copy(ROOT / name, folder)
-    for name in (".venv", "bin", "third_party"):
-        (folder / name).symlink_to(ROOT / name)
-    return folder
-
-
 def edit(file: Path, new: str, put: Callable[[str], str]) -> None:
     """Puts what is new into the file, unless somebody who followed the README has done so."""
     text = file.read_text()
     if new.strip() not in text:
         file.write_text(put(text))
-
-
-def run(project: Path, *command: str | Path, expect: int = 0) -> str:
-    """Runs a command in the copy and gives what it prints."""
-    paths = (project, project / "gen/python", project / "third_party/python")
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(map(str, paths)), "PYTHONDONTWRITEBYTECODE": "1"}
-    done = subprocess.run(command, cwd=project, env=environment, check=False, capture_output=True, text=True)
-    assert done.returncode == expect, done.stdout + done.stderr
-    return done.stdout
 
 
 def rows(heading: str) -> dict[str, list[str]]:
@@ -122,10 +100,14 @@ def test_the_table_of_targets_is_what_make_prints() -> None:
     assert rows("Targets") == targets
 
 
+OF_THE_PARTS = [part for part in get_type_hints(AllSettings).values() if part is not GatewaySettings]
 ALL_SETTINGS: tuple[type[Settings], ...] = (
-    MarketplaceSettings, CartSettings, LomsSettings, ProductSettings, NotifierSettings, AdminSettings, TopicSettings,
-    PrometheusSettings, ZipkinSettings,
-)  # fmt: skip
+    *OF_THE_PARTS,
+    AdminSettings,
+    TopicSettings,
+    PrometheusSettings,
+    ZipkinSettings,
+)
 COMMON = {
     **dict.fromkeys(set(DatabaseSettings.model_fields) - set(ServiceSettings.model_fields), "<STATEFUL>"),
     **dict.fromkeys(set(ServiceSettings.model_fields) - {"listen", "side_listen"}, "<SERVICE>"),

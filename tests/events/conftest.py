@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.kafka import shared_kafka
+from tests.kafka import Kafka, running_kafka, shared_kafka
 
 
 @pytest.fixture(scope="session")
@@ -15,3 +15,10 @@ def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     run = own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
     with shared_kafka(run / "kafka") as address:
         yield address
+
+
+@pytest.fixture(scope="package")
+def own_kafka() -> Iterator[Kafka]:
+    """A broker of this process, which may die."""
+    with running_kafka() as kafka:
+        yield kafka

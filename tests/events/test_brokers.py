@@ -12,7 +12,7 @@ import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.errors import UnknownTopicOrPartitionError
 
-from tests.kafka import create_topic, running_kafka, shared_kafka, skip_without_kafka
+from tests.kafka import Kafka, create_topic, running_kafka, shared_kafka, skip_without_kafka
 from tests.marketplace import ROOT
 from tests.waiting import until
 
@@ -53,18 +53,17 @@ async def stored(bootstrap: str, topic: str, count: int) -> list[bytes]:
     return sorted(values)
 
 
-async def test_what_was_acknowledged_outlives_a_kill() -> None:
-    with running_kafka() as kafka:
-        [broker] = kafka.brokers
-        topic = await create_topic(kafka.bootstrap, PARTITIONS)
-        sent = messages(0, 100)
-        async with AIOKafkaProducer(bootstrap_servers=kafka.bootstrap, enable_idempotence=True) as producer:
-            await asyncio.gather(*sending(producer, topic, sent))
+async def test_what_was_acknowledged_outlives_a_kill(own_kafka: Kafka) -> None:
+    [broker] = own_kafka.brokers
+    topic = await create_topic(own_kafka.bootstrap, PARTITIONS)
+    sent = messages(0, 100)
+    async with AIOKafkaProducer(bootstrap_servers=own_kafka.bootstrap, enable_idempotence=True) as producer:
+        await asyncio.gather(*sending(producer, topic, sent))
 
-        broker.kill()
-        broker.start()
+    broker.kill()
+    broker.start()
 
-        assert await stored(kafka.bootstrap, topic, len(sent)) == sent
+    assert await stored(own_kafka.bootstrap, topic, len(sent)) == sent
 
 
 @pytest.mark.long

@@ -1,7 +1,7 @@
 """Each change of an order is recorded and told once, in order, whatever happens. The long forms: `make reliability`."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from services.chassis.kafka import KafkaConsumer, KafkaTopic
 from services.chassis.log import get_logger
 from tests.events.consumers import Group, Inbox, feed, history, new_group, new_inbox
 from tests.events.relays import order_events
-from tests.kafka import Kafka, running_kafka
+from tests.kafka import Kafka
 from tests.reliability import notifications
 from tests.waiting import WAIT_SECONDS
 
@@ -52,13 +52,6 @@ def replacements(logs: Logs) -> list[object]:
     return [line["error"] for line in logs if line["event"] == "consumer replaced"]
 
 
-@pytest.fixture(scope="module")
-def own_kafka() -> Iterator[Kafka]:
-    """A broker that may die."""
-    with running_kafka() as kafka:
-        yield kafka
-
-
 @pytest.fixture
 async def topic(own_kafka: Kafka) -> KafkaTopic:
     return await order_events(own_kafka.bootstrap)
@@ -78,7 +71,7 @@ async def inbox(server: str) -> AsyncIterator[Inbox]:
 async def test_whoever_is_killed_at_work_has_lost_nothing_and_repeated_nothing(
     group: Group, inbox: Inbox, tmp_path: Path
 ) -> None:
-    killed = await notifications.kill_notifiers(group, inbox, tmp_path, events=1500, kills=2, resent=100, forced=True)
+    killed = await notifications.kill_notifiers(group, inbox, tmp_path, events=600, kills=2, resent=100, forced=True)
 
     assert killed.is_kept, killed
 

@@ -1,6 +1,5 @@
 """Every change of an order is told on the topic, in order, and nothing else is. The long forms: `make reliability`."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,13 +12,6 @@ from tests.reliability import sending
 TAKEOVER_SECONDS = 5
 PAUSE_SECONDS = 10
 STOP_SECONDS = 10
-
-
-@pytest.fixture(scope="module")
-def own_kafka() -> Iterator[Kafka]:
-    """A broker that may die, with the topic of LOMS."""
-    with running_kafka() as kafka:
-        yield kafka
 
 
 async def new_topic(bootstrap: str) -> KafkaTopic:
@@ -70,7 +62,7 @@ async def test_orders_go_on_without_the_broker_and_their_events_come_when_it_doe
     server: str, own_kafka: Kafka, tmp_path: Path
 ) -> None:
     topic = await order_events(own_kafka.bootstrap)
-    outcome = await sending.lose_broker(own_kafka, await new_books(server), topic, tmp_path, times=1, number=150)
+    outcome = await sending.lose_broker(own_kafka, await new_books(server), topic, tmp_path, times=1, number=60)
 
     assert outcome.verdict.is_kept, outcome
     assert outcome.errors == []

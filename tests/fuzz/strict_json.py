@@ -161,4 +161,4 @@ def _whole(number: str) -> str | None:
 
 
 def _join(place: str, name: str) -> str:
-    return f"{place}.{name}" if place and not name.startswith("[") else f"{place}{name}"
+    return f"{place}.{name}" if place and name and not name.startswith("[") else f"{place}{name}"

@@ -12,13 +12,12 @@ from anyio.from_thread import start_blocking_portal
 from services.loms.seed import seed_stocks
 from services.topics import TopicSettings, create_topics
 from tests.kafka import running_kafka
-from tests.marketplace import GATEWAY, Program, environment_on_free_ports, started
+from tests.marketplace import GATEWAY, SERVICES, Program, environment_on_free_ports, started
 from tests.postgres import create_database, drop_database
 from tests.prometheus import PrometheusServer, running_prometheus
 from tests.redis import running_redis
 from tests.zipkin import ZipkinServer, running_zipkin
 
-SERVICES = ("notifier", "loms", "product", "cart")
 *SKUS, first, second = sorted(sku for sku, stock in seed_stocks().items() if stock.available > 50)
 RARE_SKUS = (first, second)
 """`purchase` leaves them alone, so the first who buys one finds that nobody has asked for it before."""

@@ -17,7 +17,7 @@ from uuid import uuid4
 import httpx
 import pytest
 
-from tests.marketplace import GATEWAY, Program, free_ports, started
+from tests.marketplace import GATEWAY, SERVICES, Program, free_ports, started
 from tests.monitoring.callers import call_over_grpc, call_over_http
 from tests.monitoring.stack import RARE_SKUS, SKUS, TOKEN, Watched, side_port
 from tests.postgres import session
@@ -37,7 +37,6 @@ USERS = count(70_000_001)
 ABSENT = 10**15
 """An order that is not there."""
 STATUSES = ("new", "awaiting payment", "payed")
-SERVICES = {"cart", "loms", "product", "notifier"}
 
 TAGS = {
     "http.request.method",
@@ -326,7 +325,7 @@ async def test_the_numbers_are_those_of_the_calls_that_were_made(watched: Watche
         ("GET", "unknown", "404"): 1,
     }
     assert grown["orders"] == grown["notifications"] == {(status,): 3 for status in STATUSES}
-    assert {job for (job,) in grown["looks at the event loop"]} == SERVICES
+    assert {job for (job,) in grown["looks at the event loop"]} == {*SERVICES}
 
 
 def in_flight(watched: Watched) -> dict[str, int]:

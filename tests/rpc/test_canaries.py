@@ -23,8 +23,9 @@ from services.chassis.redis_shards import redis_shards
 from services.chassis.server import serving
 from services.chassis.settings import StartError
 from services.chassis.spans import RecordingTracer, provider_of
+from tests.contract.contract import services
 from tests.e2e.examples import RPCS, request
-from tests.e2e.test_faults import CANARY, FAULTS, SERVICES, Fault, failing
+from tests.e2e.test_faults import CANARY, FAULTS, Fault, failing
 from tests.marketplace import free_ports
 from tests.settings import AnySettings
 from tests.waiting import until
@@ -75,10 +76,7 @@ def fault() -> Fault:
 @pytest.fixture
 async def channel(fault: Fault) -> AsyncIterator[grpc.aio.Channel]:
     """All services on one port."""
-    servicers = [
-        failing(filled_in, [method.name for method in service.methods], add, fault)
-        for service, (filled_in, add) in SERVICES.items()
-    ]
+    servicers = [failing(service, fault) for service in services().values()]
     async with (
         serving(AnySettings(), *servicers, known_tokens=[TOKEN]) as port,
         grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel,

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 import signal
 import sys
 import threading
@@ -34,6 +35,7 @@ from services.chassis.call import Call, current_call
 from services.chassis.client import client
 from services.chassis.errors import OverloadedError
 from services.chassis.log import get_logger
+from services.chassis.settings import StartError
 from services.chassis.spans import RecordingTracer, provider_of
 from services.loms.__main__ import loms
 from tests.marketplace import free_ports, started
@@ -404,9 +406,20 @@ def test_a_collector_that_does_not_answer_slows_no_call_and_the_stop_by_a_second
         ({"OTEL_TRACES_EXPORTER": "zipkin", "OTEL_EXPORTER_ZIPKIN_ENDPOINT": "there"}, "OTEL_EXPORTER_ZIPKIN_ENDPOINT"),
     ],
 )
-def test_a_variable_that_is_of_no_use_stops_the_start(variables: Mapping[str, str], told: str, tmp_path: Path) -> None:
+def test_a_variable_that_is_of_no_use_is_named(
+    variables: Mapping[str, str], told: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+
+    with pytest.raises(StartError, match=f"^{re.escape(told)}"):
+        traces.tracer_of("tested")
+
+
+def test_a_variable_that_is_of_no_use_stops_the_start(tmp_path: Path) -> None:
     port, side_port = free_ports(2)
-    settings = {"PRODUCT_LISTEN": f"127.0.0.1:{port}", "PRODUCT_SIDE_LISTEN": f"127.0.0.1:{side_port}", **variables}
-    with started(tmp_path / "log", sys.executable, "-m", "services.product", **settings) as program:
+    settings = {"PRODUCT_LISTEN": f"127.0.0.1:{port}", "PRODUCT_SIDE_LISTEN": f"127.0.0.1:{side_port}"}
+    command = (sys.executable, "-m", "services.product")
+    with started(tmp_path / "log", *command, **settings, OTEL_TRACES_EXPORTER="smoke") as program:
         assert program.exit_code(10) == 2
-    assert told in (tmp_path / "log").read_text()
+    assert "cannot start: OTEL_TRACES_EXPORTER='smoke'" in (tmp_path / "log").read_text()

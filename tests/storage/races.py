@@ -21,7 +21,7 @@ from tests.storage import invariants
 from tests.storage.conftest import Databases
 from tests.waiting import until
 
-PERCENT = int(os.environ.get("RACE_PERCENT", "20"))
+PERCENT = int(os.environ.get("RACE_PERCENT", "10"))
 """How much of each race is run."""
 
 NOW = FakeClock()()

@@ -7,16 +7,18 @@ import shutil
 import signal
 import socket
 import stat
+import subprocess
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import asyncpg
 import pytest
+from anyio.from_thread import start_blocking_portal
 
 from services.chassis.settings import StartError
 from services.embedded_postgres import DATABASES, Embedded, embedded_postgres
@@ -44,12 +46,40 @@ asyncio.run(own(*sys.argv[1:3]))
 """
 
 
-@pytest.fixture
-def folder() -> Iterator[Path]:
+@contextmanager
+def temporary() -> Iterator[Path]:
+    """A folder that everybody may enter."""
     parent = Path(tempfile.mkdtemp(prefix="embedded-"))  # not tmp_path, where only root may enter
     parent.chmod(0o755)
-    yield parent / "data" / "postgres"
+    yield parent
     shutil.rmtree(parent)
+
+
+@pytest.fixture
+def new_folder() -> Iterator[Path]:
+    """A folder that is not there yet."""
+    with temporary() as parent:
+        yield parent / "data" / "postgres"
+
+
+@pytest.fixture(scope="module")
+def used() -> Iterator[Path]:
+    """What a server that has run leaves."""
+
+    async def run(folder: Path) -> None:
+        async with quick(folder, *free_ports(1)):
+            pass
+
+    with temporary() as parent, start_blocking_portal() as portal:
+        portal.call(run, parent / "data" / "postgres")
+        yield parent / "data"
+
+
+@pytest.fixture
+def folder(new_folder: Path, used: Path) -> Path:
+    """The folder of a server that has run before, as to make its data takes longer than to start it."""
+    subprocess.run(["cp", "-a", used, new_folder.parent], check=True)
+    return new_folder
 
 
 @pytest.fixture
@@ -190,17 +220,17 @@ async def test_a_start_that_fails_is_told_with_its_cause(folder: Path, port: int
     assert "\n" not in str(raised.value)
 
 
-async def test_a_start_that_was_cut_off_is_made_up_for_by_the_next(folder: Path, port: int) -> None:
-    start = asyncio.create_task(quick(folder, port).__aenter__())
-    while not list(folder.glob("new-*/*")):
+async def test_a_start_that_was_cut_off_is_made_up_for_by_the_next(new_folder: Path, port: int) -> None:
+    start = asyncio.create_task(quick(new_folder, port).__aenter__())
+    while not list(new_folder.glob("new-*/*")):
         await asyncio.sleep(0.01)
     start.cancel()
     await asyncio.wait([start])
-    assert not (folder / "data").exists()
+    assert not (new_folder / "data").exists()
 
-    async with quick(folder, port) as embedded:
+    async with quick(new_folder, port) as embedded:
         assert await ask(embedded.admin_url, "SELECT 1") == 1
-    assert not list(folder.glob("new-*"))
+    assert not list(new_folder.glob("new-*"))
 
 
 async def test_a_password_that_is_lost_is_told(folder: Path, port: int) -> None:
@@ -262,37 +292,37 @@ as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can be somebod
 
 
 @as_root
-async def test_for_root_the_server_runs_as_nobody(folder: Path, port: int) -> None:
-    async with quick(folder, port) as embedded:
+async def test_for_root_the_server_runs_as_nobody(new_folder: Path, port: int) -> None:
+    async with quick(new_folder, port) as embedded:
         assert Path(f"/proc/{embedded.pid}").stat().st_uid == NOBODY
 
 
 @as_root
-async def test_for_root_the_server_runs_as_whoever_owns_the_folder(folder: Path, port: int) -> None:
-    os.chown(folder.parent.parent, OTHER, -1)
+async def test_for_root_the_server_runs_as_whoever_owns_the_folder(new_folder: Path, port: int) -> None:
+    os.chown(new_folder.parent.parent, OTHER, -1)
 
-    async with quick(folder, port) as embedded:
+    async with quick(new_folder, port) as embedded:
         assert Path(f"/proc/{embedded.pid}").stat().st_uid == OTHER
 
 
 @as_root
-async def test_a_user_other_than_root_runs_the_server_himself_also_after_root(folder: Path, port: int) -> None:
-    os.chown(folder.parent.parent, NOBODY, -1)
-    async with owner(folder, port, str(NOBODY)) as (process, server, uid):
+async def test_a_user_other_than_root_runs_the_server_himself_also_after_root(new_folder: Path, port: int) -> None:
+    os.chown(new_folder.parent.parent, NOBODY, -1)
+    async with owner(new_folder, port, str(NOBODY)) as (process, server, uid):
         assert uid == Path(f"/proc/{server}").stat().st_uid == NOBODY
         process.kill()
         await ended(server)
 
-    async with quick(folder, port) as embedded:
+    async with quick(new_folder, port) as embedded:
         assert Path(f"/proc/{embedded.pid}").stat().st_uid == NOBODY
-    async with owner(folder, port, str(NOBODY)) as (_, server, _):
+    async with owner(new_folder, port, str(NOBODY)) as (_, server, _):
         assert is_running(server)
 
 
 @as_root
-async def test_a_folder_where_only_root_may_enter_is_refused(folder: Path, port: int) -> None:
-    folder.parent.parent.chmod(0o700)
+async def test_a_folder_where_only_root_may_enter_is_refused(new_folder: Path, port: int) -> None:
+    new_folder.parent.parent.chmod(0o700)
 
-    with pytest.raises(StartError, match=f"nobody else may enter {folder}"):
-        async with quick(folder, port):
+    with pytest.raises(StartError, match=f"nobody else may enter {new_folder}"):
+        async with quick(new_folder, port):
             pass

@@ -633,22 +633,31 @@ def message(sequence: int, status: str = "new", key: bytes = b"5") -> Received:
     return Received(Message(key, value, headers), 1, 40 + sequence)
 
 
-async def test_the_command_lists_and_replays_what_is_parked(databases: Databases) -> None:
+async def test_the_command_lists_and_replays_what_is_parked(
+    databases: Databases, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def in_process(command: str) -> tuple[int, list[str], str]:
+        code = await dead_letters(command)
+        output, errors = capsys.readouterr()
+        return code, output.splitlines(), errors
+
     async with databases("notifier") as connected:
         postgres = {"NOTIFIER_STORAGE": "postgres", "NOTIFIER_DATABASE_URL": connected.url}
+        for name, value in (QUIET | postgres).items():
+            monkeypatch.setenv(name, value)
         storage = PostgresStorage(connected.database)
         readable = Arrived(to_arrived(message(1)).event, error="not yet known")
         await storage.record([readable, to_arrived(message(2)), to_arrived(message(3, "paid"))])
         await storage.record([to_arrived(message(4, key=b"five"))])
-        listed = await command("dead-letters", "list", **postgres)
-        replayed = await command("dead-letters", "replay", **postgres)
-        left = await command("dead-letters", "list", **postgres)
+        listed = await command("dead-letters", "list")
+        replayed = await command("dead-letters", "replay")
+        left = await in_process("list")
         assert await sequences(storage) == [1, 2]
 
         async with session(connected.dsn) as connection:
             await connection.execute("DELETE FROM dead_letters")
-        nothing = await command("dead-letters", "replay", **postgres)
-        none = await command("dead-letters", "list", **postgres)
+        nothing = await in_process("replay")
+        none = await in_process("list")
 
     assert (listed[0], listed[2]) == (0, "")
     assert [line.partition(", parked ")[0] for line in listed[1]] == [

@@ -1,6 +1,7 @@
 """Contracts of a few lines, compiled for one test."""
 
 import tempfile
+from collections.abc import Sequence
 from functools import cache
 from importlib import resources
 from pathlib import Path
@@ -37,12 +38,7 @@ _IMPORTS = {
 
 def compiled(names: list[str], *folders: Path) -> plugin_pb2.CodeGeneratorRequest:
     """The request that a plugin gets for these files."""
-    with tempfile.TemporaryDirectory() as name:
-        out = Path(name) / "descriptors.binpb"
-        paths = [f"-I{folder}" for folder in (*folders, *PROTOS)]
-        arguments = ["protoc", *paths, "--include_imports", "--include_source_info", f"--descriptor_set_out={out}"]
-        assert protoc.main([*arguments, *names]) == 0
-        files = descriptor_pb2.FileDescriptorSet.FromString(out.read_bytes())
+    files = _described(names, *(f"-I{folder}" for folder in (*folders, *PROTOS)), "--include_source_info")
     return plugin_pb2.CodeGeneratorRequest(file_to_generate=names, proto_file=files.file)
 
 
@@ -50,10 +46,32 @@ def compiled(names: list[str], *folders: Path) -> plugin_pb2.CodeGeneratorReques
 def request(source: str, folder: Path | None = None) -> plugin_pb2.CodeGeneratorRequest:
     """The request for a file of these declarations; protos of `folder` come before those of the project."""
     with tempfile.TemporaryDirectory() as name:
-        imports = sorted({path for marker, path in _IMPORTS.items() if marker in source})
+        imports = tuple(sorted({path for marker, path in _IMPORTS.items() if marker in source}))
         text = "".join(f'import "{path}";\n' for path in imports)
         Path(name, "test.proto").write_text(_HEAD + text + source)
-        return compiled(["test.proto"], *([folder] if folder else []), Path(name))
+        if folder:
+            return compiled(["test.proto"], folder, Path(name))
+        known = Path(name, "imports.binpb")
+        known.write_bytes(_imported(imports))
+        options = (f"-I{name}", f"--descriptor_set_in={known}", "--include_source_info")
+        return plugin_pb2.CodeGeneratorRequest(
+            file_to_generate=["test.proto"], proto_file=_described(["test.proto"], *options).file
+        )
+
+
+@cache
+def _imported(names: tuple[str, ...]) -> bytes:
+    """The files that many contracts import: to compile them takes longer than those."""
+    if not names:
+        return b""
+    return _described(names, *(f"-I{folder}" for folder in PROTOS)).SerializeToString()
+
+
+def _described(names: Sequence[str], *options: str) -> descriptor_pb2.FileDescriptorSet:
+    with tempfile.TemporaryDirectory() as name:
+        out = Path(name) / "descriptors.binpb"
+        assert protoc.main(["protoc", *options, "--include_imports", f"--descriptor_set_out={out}", *names]) == 0
+        return descriptor_pb2.FileDescriptorSet.FromString(out.read_bytes())
 
 
 @cache

@@ -1,0 +1,1 @@
+"""Begins a new service, in the style of the others, and takes it away again."""

@@ -1,0 +1,1 @@
+"""Keeps entries of users."""
