@@ -188,12 +188,12 @@ typecheck: setup/python ## Check the types, strictly
 
 ##@ Tests
 
-# Three tests on two cores: one of them waits.
+# Three tests on two cores: one of them waits. Those of a file share servers, and therefore a process.
 TEST_PROCESSES = $(shell echo $$(($$(getconf _NPROCESSORS_ONLN) * 3 / 2)))
 .PHONY: test
 test: setup ## Set up and run all tests
 	$(GO) test ./services/...
-	$(BIN)/pytest --numprocesses $(TEST_PROCESSES) --dist worksteal -m 'not long'
+	$(BIN)/pytest --numprocesses $(TEST_PROCESSES) --dist loadfile -m 'not long'
 
 SEEDS ?= 1
 EXAMPLES ?= 100

@@ -17,6 +17,7 @@ MEMORY = Path("/dev/shm")
 ROOM = 4 * 2**30
 SLOWEST = ("chaos", "compose", "e2e", "events", "fuzz", "monitoring")
 """The folders with tests of many seconds."""
+PATIENCE_SECONDS = 30
 
 
 def pytest_configure() -> None:
@@ -45,6 +46,14 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 @pytest.fixture(autouse=True, scope="session")
 def _quiet_logs() -> None:
     configure_logging("error", "json")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _patience() -> Iterator[None]:
+    """Beside other tests a connection is not free as soon as in a service."""
+    with pytest.MonkeyPatch.context() as patient:
+        patient.setattr("services.chassis.postgres.ACQUIRE_SECONDS", PATIENCE_SECONDS)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -17,8 +17,10 @@ from uuid import uuid4
 import httpx
 import pytest
 
+from codegen.dashboards.metrics import OF_A_SERVICE, OF_EVERY_SERVICE
 from tests.marketplace import GATEWAY, SERVICES, Program, free_ports, started
 from tests.monitoring.callers import call_over_grpc, call_over_http
+from tests.monitoring.queries import all_are_scraped, shown_by, without_data
 from tests.monitoring.stack import RARE_SKUS, SKUS, TOKEN, Watched, side_port
 from tests.postgres import session
 from tests.waiting import until
@@ -207,6 +209,21 @@ def tree(spans: list[Span]) -> dict[str, set[str]]:
 def told(spans: list[Span]) -> list[str]:
     """All values of the attributes of spans but the ids of their processes."""
     return [value for span in spans for tag, value in span["tags"].items() if tag != "service.instance.id"]
+
+
+async def test_what_dashboards_and_alerts_ask_for_is_there(watched: Watched) -> None:
+    prometheus = watched.prometheus
+    await until(lambda: all_are_scraped(prometheus, set(watched.programs)))
+    empty = await without_data(prometheus, watched.url)
+    missing = {
+        name: set(OF_A_SERVICE.get(name, OF_EVERY_SERVICE)) - shown_by(name, each)
+        for name, each in watched.programs.items()
+    }
+
+    assert empty == []
+    assert prometheus.broken_rules() == {}
+    assert missing == {name: set() for name in watched.programs}
+    assert missing.keys() >= OF_A_SERVICE.keys()
 
 
 async def test_a_purchase_is_a_trace_through_all_parts_that_tells_nothing_of_its_user(watched: Watched) -> None:

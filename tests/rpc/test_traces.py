@@ -39,7 +39,7 @@ from services.chassis.settings import StartError
 from services.chassis.spans import RecordingTracer, provider_of
 from services.loms.__main__ import loms
 from tests.marketplace import free_ports, started
-from tests.postgres import migrated_database
+from tests.postgres import migrated_database, session
 from tests.redis import running_redis
 from tests.rpc import products
 from tests.rpc.expect import error_of
@@ -165,6 +165,8 @@ async def test_each_statement_of_a_call_is_a_span_without_values(collected: Coll
     async with loms(settings) as port, grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
         await LomsServiceStub(channel).OrderCreate(order(), metadata=(SAMPLED,))
         await collected.have(4)
+        async with session(dsn) as database:  # what is not known to be sent is sent once more at the end
+            await until(lambda: database.fetchval("SELECT NOT EXISTS (SELECT FROM outbox)"))
 
     [statement] = collected.named("CreateOrder", SpanKind.CLIENT)
     [call] = collected.named("LomsService/OrderCreate", SpanKind.SERVER)

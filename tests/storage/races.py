@@ -8,7 +8,6 @@ from datetime import timedelta
 from uuid import UUID
 
 import asyncpg
-import pytest
 
 from services.chassis.clock import Clock
 from services.chassis.log import get_logger
@@ -85,14 +84,12 @@ class Shop:
         """A storage with connections of its own, whose sessions have this application_name."""
         url = f"{self.dsn}&application_name={name}&{PATIENT}"
         pool = await open_pool(url, connections, is_pooled=False, ready=connections, command_seconds=PATIENCE_SECONDS)
-        with pytest.MonkeyPatch.context() as patient:
-            patient.setattr("services.chassis.postgres.ACQUIRE_SECONDS", PATIENCE_SECONDS)
-            async with pool:
-                database = Database(pool, get_logger("tested"), attempts=attempts)
-                try:
-                    yield PostgresStorage(database, database)
-                finally:
-                    await database.idle()
+        async with pool:
+            database = Database(pool, get_logger("tested"), attempts=attempts)
+            try:
+                yield PostgresStorage(database, database)
+            finally:
+                await database.idle()
 
 
 @asynccontextmanager
