@@ -218,6 +218,10 @@ reliability: setup/python third_party/kafka/installed ## Run the long tests, whi
 	$(BIN)/pytest -m long
 	@$(PY) -m tests.reliability
 
+.PHONY: chaos
+chaos: setup/run third_party/kafka/installed third_party/zipkin/installed ## Kill each process of the whole stack under load, and write docs/chaos.md
+	@$(PY) -m tests.chaos
+
 .PHONY: bench
 bench: setup/run bin/plain-gateway .venv/bench-installed ## Measure the CPU that chassis, gateway, storage and orders need
 	$(PY) -m bench.chassis

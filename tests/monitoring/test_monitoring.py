@@ -149,6 +149,17 @@ async def is_scraped(prometheus: httpx.Client) -> bool:
     return jobs_of(prometheus).items() >= {"marketplace": "up", "gateway": "up"}.items()
 
 
+@pytest.fixture
+def idle_java(settings: dict[str, str], tmp_path: Path) -> None:
+    """A Zipkin that does nothing, for tests that look at the processes only."""
+    java = tmp_path / "jdk" / "bin" / "java"
+    java.parent.mkdir(parents=True)
+    java.write_text("#!/bin/sh\nexec sleep 60\n")
+    java.chmod(0o755)
+    settings["JAVA_HOME"] = str(tmp_path / "jdk")
+
+
+@pytest.mark.usefixtures("idle_java")
 async def test_when_one_of_the_two_ends_the_other_ends_too(settings: dict[str, str], tmp_path: Path) -> None:
     log = tmp_path / "log"
     with started(log, *COMMAND, **settings) as monitoring:
@@ -161,6 +172,7 @@ async def test_when_one_of_the_two_ends_the_other_ends_too(settings: dict[str, s
     assert is_gone(zipkin)
 
 
+@pytest.mark.usefixtures("idle_java")
 async def test_a_kill_leaves_no_process_behind(settings: dict[str, str], tmp_path: Path) -> None:
     with started(tmp_path / "log", *COMMAND, **settings) as monitoring:
         await process_at(settings["PROMETHEUS_LISTEN"])
