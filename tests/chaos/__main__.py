@@ -31,7 +31,7 @@ On {day}: **{kept}**, {kills} kills, {acknowledged} orders acknowledged, {refuse
 | twice there for one request | {verdict.doubled} |
 | there and acknowledged to nobody | {verdict.ghosts} |
 | changed without a notification | {verdict.unnotified} |
-| notified of twice | {verdict.told_twice} |
+| notified of twice, of {verdict.told:,} notifications in the log | {verdict.told_twice} |
 | with events that were put aside | {verdict.letters} |
 
 Healthy means that the process is ready again and that an order which was asked for later is acknowledged (limit

@@ -30,6 +30,8 @@ class Verdict:
     """There, and acknowledged to nobody."""
     unnotified: int
     """Orders with a change that nobody was notified of."""
+    told: int
+    """Notifications with a log line. A kill between the commit and the line loses the line."""
     told_twice: int
     """Notifications with more than one log line."""
     letters: int
@@ -37,7 +39,9 @@ class Verdict:
 
     @property
     def is_kept(self) -> bool:
-        return not any((self.lost, self.doubled, self.unnotified, self.told_twice, self.letters))
+        return self.told > self.orders and not any(
+            (self.lost, self.doubled, self.unnotified, self.told_twice, self.letters)
+        )
 
 
 async def all_is_notified(loms_url: str, notifier_url: str) -> bool:
@@ -53,6 +57,7 @@ async def judge(loms_url: str, notifier_url: str, acknowledged: Sequence[Acknowl
         orders = {row["order_id"]: row for row in await loms.fetch(ORDERS)}
         notified = {row["order_id"]: row["sequences"] for row in await notifier.fetch(NOTIFIED)}
         letters = await notifier.fetchval(LETTERS)
+    lines = told(log)
     wanted = {each.order_id: each.user_id for each in acknowledged}
     return Verdict(
         orders=len(orders),
@@ -60,7 +65,8 @@ async def judge(loms_url: str, notifier_url: str, acknowledged: Sequence[Acknowl
         doubled=sum(count > 1 for count in Counter(row["user_id"] for row in orders.values()).values()),
         ghosts=len(orders.keys() - wanted.keys()),
         unnotified=sum(notified.get(order_id) != _all(row) for order_id, row in orders.items()),
-        told_twice=sum(count > 1 for count in told(log).values()),
+        told=len(lines),
+        told_twice=sum(count > 1 for count in lines.values()),
         letters=letters,
     )
 
