@@ -27,13 +27,18 @@ UNLIMITED = 1_000_000
 
 def free_ports(count: int) -> list[int]:
     """Ports that nobody listens on now and that no other test process gives away."""
-    _, ports = _block_of_ports()
+    _, ports = _own_block()
     return list(islice(filter(_is_free, ports), count))
 
 
 @cache
-def _block_of_ports() -> tuple[socket.socket, Iterator[int]]:
-    """Ports for this process, below those that the system gives away, and the lock on them: one more port, taken."""
+def _own_block() -> tuple[socket.socket, Iterator[int]]:
+    """The ports of this process."""
+    return block_of_ports()
+
+
+def block_of_ports() -> tuple[socket.socket, Iterator[int]]:
+    """Ports that nobody else gets, below those that the system gives away, and the lock on them: one more, taken."""
     starts = range(10_000, 32_000, 100)
     for first in random.sample(starts, len(starts)):
         with suppress(OSError):

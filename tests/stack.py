@@ -17,7 +17,7 @@ from compose.native import processes
 from compose.secrets import make_secrets
 from compose.stack import FILE, PORTS, read_env, read_stack
 from services.token import FOLDER, Signer, signer
-from tests.marketplace import ROOT, Program, _block_of_ports, started
+from tests.marketplace import ROOT, Program, block_of_ports, started
 from tests.waiting import wait_until
 
 ACCESS = ROOT / FOLDER
@@ -142,7 +142,7 @@ def ports_of_stack() -> Iterator[dict[str, str]]:
 
     Prometheus takes whoever listens ten, twenty … ninety ports above a side port for a replica.
     """
-    lock, block = _block_of_ports.__wrapped__()
+    lock, block = block_of_ports()
     with lock:
         first, *more = islice(block, 99)
         side, replicated = iter(range(first, first + 5)), iter(range(first + 5, first + 10))
