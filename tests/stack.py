@@ -24,7 +24,9 @@ ACCESS = ROOT / FOLDER
 READY = "Ctrl-C stops them all"
 START_SECONDS, STOP_SECONDS = 120, 60
 REPLICATED = ("CART_PORT", "LOMS_PORT", "NOTIFIER_PORT")
-REPLICAS_END = 30
+REPLICAS = (10, 30)
+"""Three of them begin within so many ports, and end within so many."""
+BLOCK = 99
 PROCESSES = Path("/proc")
 STAT = re.compile(r"\d+ \(.*\) (?P<state>\w) (?P<parent>\d+)", re.DOTALL)
 ENDED = "ZX"
@@ -138,15 +140,16 @@ def skip_without_servers(settings: Mapping[str, str]) -> None:
 
 @contextmanager
 def ports_of_stack() -> Iterator[dict[str, str]]:
-    """A free port for each variable of .env, with those for replicas free, too, in a block of its own.
+    """A free port for each variable of .env, with those of replicas free, too.
 
-    Prometheus takes whoever listens ten, twenty … ninety ports above a side port for a replica.
+    Prometheus takes whoever listens ten, twenty … ninety ports above a side port for a replica: side ports have a block
+    of their own.
     """
+    side_lock, side = block_of_ports()
     lock, block = block_of_ports()
-    with lock:
-        first, *more = islice(block, 99)
-        side, replicated = iter(range(first, first + 5)), iter(range(first + 5, first + 10))
-        others = (port for port in more[REPLICAS_END:] if (port - first) % 10 >= 5)
+    with side_lock, lock:
+        ports = list(islice(block, BLOCK))
+        replicated, others = iter(ports[: REPLICAS[0]]), iter(ports[REPLICAS[1] :])
 
         def port_of(name: str) -> int:
             if name.endswith("_SIDE_PORT"):

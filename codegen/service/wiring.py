@@ -176,6 +176,19 @@ WIRING = (
     ),
     Lines(
         "README.md",
+        "| `kafka` |",
+        """\
+| `sample-postgres` | `postgres:17.10-alpine` | its entries | **5440** | as for LOMS |
+| `sample-pgbouncer` | `edoburu/pgbouncer:v1.24.1-p1` | its pool | **6440** | as for LOMS |
+""",
+    ),
+    Lines(
+        "README.md",
+        "| `gateway` |",
+        "| `sample` | `marketplace:0.1.0` | entries of users | 50050, 9100 | `python -m services.sample` |\n",
+    ),
+    Lines(
+        "README.md",
         "| `GATEWAY_LISTEN` |",
         "| `SAMPLE_LISTEN` | `127.0.0.1:50050` | |\n| `SAMPLE_SIDE_LISTEN` | `127.0.0.1:9100` | |\n",
     ),

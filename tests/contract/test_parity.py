@@ -40,7 +40,7 @@ class Answer:
     details: tuple[Message, ...] = ()
 
 
-@pytest.mark.parametrize("each", [100, pytest.param(400, marks=[pytest.mark.long, pytest.mark.timeout(240)])])
+@pytest.mark.parametrize("each", [160, pytest.param(400, marks=[pytest.mark.long, pytest.mark.timeout(240)])])
 def test_over_thousands_of_requests_grpc_and_http_differ_nowhere(each: int, tmp_path: Path) -> None:
     """The same requests in the same order go to two fresh marketplaces, to one over gRPC, to the other over HTTP:
     so both are in the same state at each of them. Code, text, details and answer are compared.

@@ -21,7 +21,7 @@ README = (ROOT / "README.md").read_text()
 TESTS = (
     *("tests/unit/test_trials_usecases.py", "tests/rpc/test_trials.py", "tests/storage/test_trials_storage.py"),
     *("tests/sql/test_trials_queries.py", "tests/sql/test_constraints.py", "tests/sql/test_plans.py"),
-    *("tests/sql/test_completeness.py", "tests/contract/test_schema.py"),
+    *("tests/sql/test_completeness.py", "tests/contract/test_schema.py", "tests/compose/test_tables.py"),
 )
 """Its own, and those that take each service in turn."""
 PASSED = 40

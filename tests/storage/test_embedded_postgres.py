@@ -268,7 +268,7 @@ async def test_nobody_comes_in_without_the_right_password(folder: Path, port: in
     async with quick(folder, port, databases=DATABASES) as embedded:
         urls = [embedded.admin_url, *(url for d in embedded.databases.values() for url in (d.direct_url, d.url))]
         passwords = {urlsplit(url).password for url in urls}
-        assert len(passwords) == len(urls) == 7
+        assert len(passwords) == len(urls) == 1 + 2 * len(DATABASES)
         for url in urls:
             parts = urlsplit(url)
             wrong = parts._replace(netloc=f"{parts.username}:wrong@{parts.hostname}:{parts.port}").geturl()
