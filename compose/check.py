@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from functools import cache, cached_property
 from graphlib import CycleError, TopologicalSorter
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ from pydantic.fields import FieldInfo
 
 from compose.native import Process, processes
 from compose.secrets import PASSWORD, TOKEN
-from compose.stack import FILE, PORTS, VARIABLE, Deploy, Native, Part, Service, Stack, filled, read_env
+from compose.stack import FILE, PORTS, VARIABLE, Deploy, Native, Part, Service, Stack, filled, parsed, read_env
 from services.chassis.settings import Settings, StartError, load
 
 ROOT = Path(__file__).parent.parent
@@ -67,6 +68,9 @@ PLACE = re.compile(r"(?:^|//|[@,=\s])(?P<host>[A-Za-z][\w.-]*):(?P<port>\d+)(?![
 WITHOUT_PORT = re.compile(r"//(?:[^/@\s]*@)?(?P<host>[A-Za-z][\w.-]*)(?=[/?,\s]|$)")
 OWN_PLACE = re.compile(rf"(?<![\w.]){re.escape(ANYWHERE)}:(\d+)")
 PORT = re.compile(r"(?<![\w.])\d{4,5}(?![\w.])")
+REQUIRED = re.compile(r"\$\{([A-Z_]+):\?")
+BRANCH = re.compile(r"^    (\w+)\)(.*?);;", re.MULTILINE | re.DOTALL)
+"""What a start script does for one of its words."""
 NAME = re.compile(r"\b[A-Z][A-Z0-9_]+\b")
 
 
@@ -174,7 +178,7 @@ Rule = Callable[[Checked], Iterator[str]]
 def read(file: Path) -> Said:
     """The file. Raises StartError if it is none."""
     try:
-        return Said(file, yaml.safe_load(file.read_text()), read_env(file.with_name(PORTS.name)))
+        return Said(file, parsed(file.read_text()), read_env(file.with_name(PORTS.name)))
     except (OSError, yaml.YAMLError) as error:
         raise StartError(f"{file}: {error}") from None
 
@@ -323,10 +327,14 @@ def _is_not_root(service: Container, folder: Path) -> bool:
 def environments(checked: Checked) -> Iterator[str]:
     """Who is told something listens, and has been told all that matters."""
     for name, service in checked.services.items():
-        known, needed = _known(service, checked.said.file.parent), _needed(service)
+        folder = checked.said.file.parent
+        known, needed = _known(service, folder), _needed(service, folder)
         if known is not None:
             yield from (f"{name}: does not know {each}" for each in sorted(service.environment.keys() - known))
-        yield from (f"{name}: say {each}, or list it in UNSAID" for each in sorted(needed - service.environment.keys()))
+        yield from (
+            f"{name}: say {each}, or list it in UNSAID of compose/check.py"
+            for each in sorted(needed - service.environment.keys())
+        )
 
 
 def _known(service: Container, folder: Path) -> set[str] | None:
@@ -336,14 +344,23 @@ def _known(service: Container, folder: Path) -> set[str] | None:
     if classes := _settings(service.command):
         telemetry = {name for name in gateway_variables() if name.startswith("OTEL_")}
         return telemetry | {each.variable(field) for each in classes for field in each.model_fields}
-    scripts = [word for word in service.command if word.startswith("/stack/") and word.endswith(".sh")]
-    if scripts:
-        return {*NAME.findall((folder / scripts[0].removeprefix("/stack/")).read_text())}
-    return None
+    script = _script(service, folder)
+    return None if script is None else {*NAME.findall(script)}
 
 
-def _needed(service: Container) -> set[str]:
-    """The variables that name a place or turn a part on."""
+def _script(service: Container, folder: Path) -> str | None:
+    """Its start script, if it has one."""
+    names = [word for word in service.command if word.startswith("/stack/") and word.endswith(".sh")]
+    return (folder / names[0].removeprefix("/stack/")).read_text() if names else None
+
+
+def _needed(service: Container, folder: Path) -> set[str]:
+    """The variables that name a place or turn a part on, or that a start script cannot do without."""
+    script = _script(service, folder)
+    if script is not None:
+        branches = dict(BRANCH.findall(script))
+        own = [branches[word] for word in service.command if word in branches]
+        return {*REQUIRED.findall("".join([BRANCH.sub("", script), *own]))}
     if tuple(service.command) == GATEWAY_COMMAND:
         return {name for name in gateway_variables() if name.endswith(("_LISTEN", "_ADDRESS", "_ACCESS"))}
     return {
@@ -369,9 +386,24 @@ def gateway_variables() -> tuple[str, ...]:
 def _settings(command: Sequence[str]) -> list[type[Settings]]:
     """What a service of ours can be told."""
     match command:
-        case ["python", "-m", program, *_]:
+        case ["python", "-m", program, *_] if _exists(program):
             return settings_of(program)
     return []
+
+
+def _exists(program: str) -> bool:
+    try:
+        return find_spec(program) is not None
+    except ModuleNotFoundError:
+        return False
+
+
+def programs(checked: Checked) -> Iterator[str]:
+    """What is run is there."""
+    for name, service in checked.services.items():
+        match service.command:
+            case ["python", "-m", program, *_] if not _exists(program):
+                yield f"{name}: there is no {program} to run"
 
 
 def settings_of(program: str) -> list[type[Settings]]:
@@ -458,6 +490,7 @@ def _natively(service: Container) -> str | None:
 
 
 RULES: tuple[Rule, ...] = (
+    programs,
     dependencies,
     places,
     published,

@@ -101,12 +101,29 @@ def stack_folder(environment: Mapping[str, str] = os.environ) -> Path:
 def read_stack(file: Path = FILE, environment: Mapping[str, str] = os.environ) -> Stack:
     """The stack of a file, with the values of its variables. Raises StartError for a file that says something else."""
     try:
-        return Stack.model_validate(filled(yaml.safe_load(file.read_text()), variables(environment, file)))
+        return Stack.model_validate(filled(parsed(file.read_text()), variables(environment, file)))
     except (OSError, yaml.YAMLError) as error:
         raise StartError(f"{file}: {error}") from None
     except ValidationError as error:
         told = (f"{file}: {'.'.join(map(str, mistake['loc']))}: {mistake['msg']}" for mistake in error.errors())
         raise StartError("\n".join(told)) from None
+
+
+class _UniqueKeys(yaml.SafeLoader):
+    """Refuses what is said twice, where YAML itself would take the last."""
+
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
+        node = super().compose_mapping_node(anchor)
+        names = [key.value for key, _ in node.value]
+        for name in names:
+            if names.count(name) > 1:
+                raise yaml.MarkedYAMLError(problem=f"{name} is said twice", problem_mark=node.start_mark)
+        return node
+
+
+def parsed(text: str) -> Any:
+    """What a text in YAML says. Raises a YAMLError if it says something twice."""
+    return yaml.load(text, _UniqueKeys)  # noqa: S506  it is a SafeLoader
 
 
 def variables(environment: Mapping[str, str], file: Path = FILE) -> dict[str, str]:

@@ -17,6 +17,8 @@ data=$folder/data
 new=$folder/new
 properties=$folder/server.properties
 
+: "${KAFKA_JARS:?}" "${KAFKA_LISTEN:?}" "${KAFKA_ADVERTISED:?}" "${KAFKA_CONTROLLER:?}"
+
 CLUSTER_ID=dGhlIG1hcmtldHBsYWNlLg
 
 main() {

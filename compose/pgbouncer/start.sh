@@ -10,6 +10,7 @@ umask 077
 
 folder=$1
 here=$(cd "$(dirname "$0")" && pwd)
+: "${PGBOUNCER_LISTEN:?}" "${PGBOUNCER_SERVER:?}" "${PGBOUNCER_DATABASE:?}" "${PGBOUNCER_USER:?}" "${PGBOUNCER_PASSWORD:?}"
 mkdir -p "$folder"
 
 cat >"$folder/users" <<USERS

@@ -20,12 +20,20 @@ here=$(dirname "$0")
 data=$folder/pgdata
 new=$folder/new
 
+: "${POSTGRES_LISTEN:?}"
+
 main() {
     lock
     rm -rf "$new"
     case $kind in
-    primary) prepare_primary ;;
-    replica) prepare_replica ;;
+    primary)
+        : "${POSTGRES_DATABASE:?}" "${POSTGRES_PASSWORD:?}" "${POSTGRES_OWNER_PASSWORD:?}" "${POSTGRES_APP_PASSWORD:?}"
+        prepare_primary
+        ;;
+    replica)
+        : "${POSTGRES_PRIMARY:?}" "${POSTGRES_REPLICA:?}" "${POSTGRES_REPLICA_PASSWORD:?}"
+        prepare_replica
+        ;;
     *) fail 2 "it is either primary or replica, not $kind" ;;
     esac
     rm -f "$data/postmaster.pid" # its server is gone, whoever has that pid now

@@ -23,6 +23,7 @@ from compose.check import (
     settings_of,
 )
 from compose.stack import FILE, FOLDER
+from services.chassis.settings import StartError
 
 Services = dict[str, dict[str, Any]]
 OURS = read(FILE)
@@ -219,28 +220,51 @@ MISTAKES = {
     ),
     "an address that is not said": (
         hears("cart", "CART_PRODUCT_ADDRESS", None),
-        "cart: say CART_PRODUCT_ADDRESS, or list it in UNSAID",
+        "cart: say CART_PRODUCT_ADDRESS, or list it in UNSAID of compose/check.py",
     ),
     "events that go nowhere": (
         hears("loms", "LOMS_KAFKA_BOOTSTRAP", None),
-        "loms: say LOMS_KAFKA_BOOTSTRAP, or list it in UNSAID",
+        "loms: say LOMS_KAFKA_BOOTSTRAP, or list it in UNSAID of compose/check.py",
     ),
     "a cache for each replica": (
         hears("cart", "CART_REDIS_URLS", None),
-        "cart: say CART_REDIS_URLS, or list it in UNSAID",
+        "cart: say CART_REDIS_URLS, or list it in UNSAID of compose/check.py",
     ),
-    "data in memory": (hears("loms", "LOMS_STORAGE", None), "loms: say LOMS_STORAGE, or list it in UNSAID"),
+    "data in memory": (
+        hears("loms", "LOMS_STORAGE", None),
+        "loms: say LOMS_STORAGE, or list it in UNSAID of compose/check.py",
+    ),
     "a service that is open to all": (
         hears("product", "PRODUCT_ACCESS_KEYS", None),
-        "product: say PRODUCT_ACCESS_KEYS, or list it in UNSAID",
+        "product: say PRODUCT_ACCESS_KEYS, or list it in UNSAID of compose/check.py",
     ),
     "the token of development": (
         hears("cart", "CART_PRODUCT_TOKEN", None),
-        "cart: say CART_PRODUCT_TOKEN, or list it in UNSAID",
+        "cart: say CART_PRODUCT_TOKEN, or list it in UNSAID of compose/check.py",
     ),
     "a gateway that listens where nobody comes": (
         hears("gateway", "GATEWAY_SIDE_LISTEN", None),
-        "gateway: say GATEWAY_SIDE_LISTEN, or list it in UNSAID",
+        "gateway: say GATEWAY_SIDE_LISTEN, or list it in UNSAID of compose/check.py",
+    ),
+    "a pooler without a user": (
+        hears("loms-pgbouncer", "PGBOUNCER_USER", None),
+        "loms-pgbouncer: say PGBOUNCER_USER, or list it in UNSAID of compose/check.py",
+    ),
+    "a replica without a primary": (
+        hears("loms-replica", "POSTGRES_PRIMARY", None),
+        "loms-replica: say POSTGRES_PRIMARY, or list it in UNSAID of compose/check.py",
+    ),
+    "a primary without a database": (
+        hears("cart-postgres", "POSTGRES_DATABASE", None),
+        "cart-postgres: say POSTGRES_DATABASE, or list it in UNSAID of compose/check.py",
+    ),
+    "a broker that nobody finds": (
+        hears("kafka", "KAFKA_ADVERTISED", None),
+        "kafka: say KAFKA_ADVERTISED, or list it in UNSAID of compose/check.py",
+    ),
+    "a program that is none": (
+        told("cart", command=["python", "-m", "services.carts"]),
+        "cart: there is no services.carts to run",
     ),
     "a setting with a wrong value": (
         hears("loms", "LOMS_PAYMENT_MINUTES", "0"),
@@ -293,6 +317,14 @@ def test_what_the_compose_specification_does_not_have_is_found() -> None:
 
     assert found.startswith("compose-go: ")
     assert "services.cart.restarts" in found
+
+
+def test_what_is_said_twice_is_found(tmp_path: Path) -> None:
+    file = tmp_path / "compose.yaml"
+    file.write_text(FILE.read_text().replace("CART_REPLICAS: ", 'CART_REPLICAS: "1"\n      CART_REPLICAS: '))
+
+    with pytest.raises(StartError, match="CART_REPLICAS is said twice"):
+        read(file)
 
 
 def test_a_port_that_nobody_uses_is_found() -> None:

@@ -315,7 +315,16 @@ async def test_the_passwords_are_those_of_the_last_start(loms: Loms, monkeypatch
     await loms.await_replica()
 
 
-@pytest.mark.parametrize("wrong", ["", "it's", "a b", "a;b"])
+def test_who_is_not_told_all_he_needs_says_what_is_missing(folder: Path) -> None:
+    server = primary(folder / "primary")
+    server.environment["POSTGRES_APP_PASSWORD"] = ""
+    server.start()
+
+    assert server.exit_code() == 2
+    assert "POSTGRES_APP_PASSWORD: parameter not set" in server.log
+
+
+@pytest.mark.parametrize("wrong", ["it's", "a b", "a;b"])
 def test_a_password_that_cannot_be_part_of_a_url_is_refused(folder: Path, wrong: str) -> None:
     server = primary(folder / "primary")
     server.environment["POSTGRES_APP_PASSWORD"] = wrong
