@@ -193,7 +193,7 @@ TEST_PROCESSES = $(shell echo $$(($$(getconf _NPROCESSORS_ONLN) * 3 / 2)))
 .PHONY: test
 test: setup ## Set up and run all tests
 	$(GO) test ./services/...
-	$(BIN)/pytest --numprocesses $(TEST_PROCESSES) --dist loadfile -m 'not long'
+	$(BIN)/pytest --numprocesses $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder -m 'not long'
 
 SEEDS ?= 1
 EXAMPLES ?= 100

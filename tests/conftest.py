@@ -15,7 +15,7 @@ from tests.postgres import running_postgres
 
 MEMORY = Path("/dev/shm")
 ROOM = 4 * 2**30
-SLOWEST = ("chaos", "compose", "e2e", "events", "fuzz", "monitoring")
+SLOWEST = ("cache", "compose", "e2e", "events", "fuzz", "monitoring")
 """The folders with tests of many seconds."""
 PATIENCE_SECONDS = 30
 
