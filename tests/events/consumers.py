@@ -164,11 +164,11 @@ class Inbox:
 
         await until(are_there, seconds)
 
-    async def until_it_records(self) -> None:
-        """Waits until somebody records a batch. It has to be made slow for that."""
+    async def until_it_records(self, most: int) -> None:
+        """Waits until somebody records a batch, for which it has to be made slow, or it has the most that can come."""
 
         async def is_recording() -> bool:
-            return bool(await self.connection.fetchval(IS_RECORDING))
+            return await self.connection.fetchval(IS_RECORDING) or await self.size() == most
 
         await until(is_recording, HANDLE_SECONDS)
 

@@ -93,7 +93,7 @@ async def kill_notifiers(
         for number in range(kills):
             async with running_notifier(folder / f"notifier-{number}", inbox, group) as program:
                 await inbox.until_it_has(share * number + random.randint(1, share // 2))
-                await inbox.until_it_records()
+                await inbox.until_it_records(len(changes))
                 if number % 2:
                     await asyncio.sleep(random.uniform(0, KILL_SECONDS))
                 program.process.kill()
@@ -316,7 +316,7 @@ async def stop_while_recording(group: Group, inbox: Inbox, folder: Path, *, even
     await inbox.slow_down(STATEMENT_SECONDS, "STATEMENT")
     async with running_notifier(folder / "stopped", inbox, group) as program:
         await feed(group.topic, changes)
-        await inbox.until_it_records()
+        await inbox.until_it_records(len(changes))
         began = time.monotonic()
         program.process.terminate()
         exit_code = await asyncio.to_thread(program.exit_code, START_SECONDS)
