@@ -340,6 +340,9 @@ third_party/kafka/installed: compose/kafka/pom.xml | third_party/installed
 third_party/zipkin/installed: compose/zipkin/pom.xml | third_party/installed
 	$(say) 'Zipkin (130 MB)'
 	$(copy-jars)
+	@cd $(@D) && $(abspath $(PY)) -m zipfile --extract *.jar . && rm *.jar
+	@cd $(@D)/BOOT-INF/classes && $(abspath $(PY)) -m zipfile --create ../lib/zipkin.jar *
+	@$(PY) -m tests.zipkin
 	@touch $@
 
 swagger-ui/node_modules/installed: swagger-ui/package-lock.json | $(NPM)

@@ -78,8 +78,7 @@ class PgBouncer(ServerProcess):
 @contextmanager
 def running_pgbouncer(dsn: str, more: str = "stats_users = postgres") -> Iterator[PgBouncer]:
     """A PgBouncer with the settings of the marketplace and `more`, in front of the server of a DSN."""
-    if PROGRAM is None:
-        pytest.skip("there is no PgBouncer: `make setup-stack` installs it")
+    skip_without_pgbouncer()
     folder = Path(tempfile.mkdtemp(prefix="pgbouncer-"))
     pgbouncer = PgBouncer(dsn, folder, more)
     try:
@@ -87,3 +86,8 @@ def running_pgbouncer(dsn: str, more: str = "stats_users = postgres") -> Iterato
     finally:
         pgbouncer.kill()
         shutil.rmtree(folder)
+
+
+def skip_without_pgbouncer() -> None:
+    if PROGRAM is None:
+        pytest.skip("there is no PgBouncer: `make setup-stack` installs it")

@@ -1,7 +1,6 @@
 """Stacks without containers, each a runner with its processes, on free ports."""
 
 import os
-import re
 import signal
 import sys
 import tempfile
@@ -18,6 +17,7 @@ from compose.secrets import make_secrets
 from compose.stack import FILE, PORTS, read_env, read_stack
 from services.token import FOLDER, Signer, signer
 from tests.marketplace import ROOT, Program, block_of_ports, started
+from tests.processes import parents_of_processes
 from tests.waiting import wait_until
 
 ACCESS = ROOT / FOLDER
@@ -27,9 +27,6 @@ REPLICATED = ("CART_PORT", "LOMS_PORT", "NOTIFIER_PORT")
 REPLICAS = (10, 30)
 """Three of them begin within so many ports, and end within so many."""
 BLOCK = 99
-PROCESSES = Path("/proc")
-STAT = re.compile(r"\d+ \(.*\) (?P<state>\w) (?P<parent>\d+)", re.DOTALL)
-ENDED = "ZX"
 
 
 @dataclass(frozen=True)
@@ -64,17 +61,6 @@ class Runner:
         code = self.program.exit_code(seconds)
         assert processes & parents_of_processes().keys() == set(), self.log
         return code
-
-
-def parents_of_processes() -> dict[int, int]:
-    """The parent of each process that has not ended."""
-    parents = {}
-    for process in PROCESSES.glob("[0-9]*"):
-        with suppress(OSError):
-            stat = STAT.match((process / "stat").read_text())
-            if stat and stat["state"] not in ENDED:
-                parents[int(process.name)] = int(stat["parent"])
-    return parents
 
 
 @contextmanager

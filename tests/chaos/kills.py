@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.chaos.load import Load
-from tests.stack import parents_of_processes
+from tests.processes import children
 from tests.waiting import until
 
 HEAL_SECONDS = 30
@@ -98,5 +98,5 @@ async def kill(name: str, told: str, which: Callable[[int], int], processes: Pro
 
 def child(pid: int) -> int:
     """The only process that it has started."""
-    [found] = [each for each, parent in parents_of_processes().items() if parent == pid]
+    [found] = children(pid)
     return found

@@ -21,7 +21,8 @@ from compose.run import locked, port_variables, ready_text
 from compose.stack import Stack
 from services.chassis.settings import StartError
 from tests.marketplace import ROOT, free_ports
-from tests.stack import Runner, parents_of_processes, running
+from tests.processes import is_alive
+from tests.stack import Runner, running
 from tests.waiting import wait_until
 
 SERVER = """
@@ -78,10 +79,6 @@ def pid_of(name: str, log: str) -> int:
 def port() -> int:
     [port] = free_ports(1)
     return port
-
-
-def alive(pid: int) -> bool:
-    return pid in parents_of_processes()
 
 
 def test_a_process_starts_when_those_that_it_needs_answer_or_have_done_their_work(run: Run, tmp_path: Path) -> None:
@@ -184,10 +181,10 @@ def test_a_second_ctrl_c_kills_at_once(run: Run) -> None:
 def test_what_a_process_leaves_behind_ends_with_it(run: Run) -> None:
     with run({"parent": shell("sleep 60 & echo left $!; exec sleep 60")}) as runner:
         left = int(runner.told("parent | left").rpartition("| left ")[2].split()[0])
-        assert alive(left)
+        assert is_alive(left)
         assert runner.stop() == 0
 
-    assert not alive(left)
+    assert not is_alive(left)
 
 
 def test_processes_end_with_a_runner_that_is_killed(run: Run) -> None:
@@ -196,7 +193,7 @@ def test_processes_end_with_a_runner_that_is_killed(run: Run) -> None:
         runner.told("deaf   | up")
         runner.program.process.kill()
         pids = {name: pid_of(name, runner.log) for name in ("deaf", "server")}
-        wait_until(lambda: not any(map(alive, pids.values())))
+        wait_until(lambda: not any(map(is_alive, pids.values())))
 
     for name, pid in pids.items():
         assert re.search(rf"\] {name} is ready after \d+\.\d s \(process {pid}\)$", log, re.MULTILINE)
@@ -323,7 +320,7 @@ def test_the_stack_stops_when_nobody_reads_what_it_says(tmp_path: Path) -> None:
         finally:
             runner.kill()
 
-    assert not alive(pid_of("one", up))
+    assert not is_alive(pid_of("one", up))
 
 
 def test_temporary_folders_are_empty_at_each_start_and_volumes_are_kept(run: Run) -> None:

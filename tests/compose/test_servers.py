@@ -30,18 +30,15 @@ from services.chassis.pooler import is_pooled
 from services.embedded_postgres import embedded_postgres
 from services.replication import change
 from tests.marketplace import ROOT, SERVICES, free_ports, started
-from tests.pgbouncer import PROGRAM as PGBOUNCER
+from tests.pgbouncer import skip_without_pgbouncer
 from tests.postgres import session
-from tests.processes import ServerProcess
+from tests.processes import ServerProcess, as_root, children, is_alive
 from tests.prometheus import PROMTOOL, skip_without_prometheus
-from tests.stack import parents_of_processes
 from tests.waiting import until, wait_until
 
 UNPRIVILEGED = (sys.executable, "-m", "compose.unprivileged", "/bin/sh")
 PROMETHEUS = FOLDER / "prometheus"
 PROVISIONING = FOLDER / "grafana" / "provisioning"
-
-as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root runs a server as somebody else")
 
 REPLICA = "loms_replica"
 PASSWORDS = {"postgres": "of-admin", "loms_owner": "of-owner", "loms_app": "of-app", REPLICA: "of-replica"}
@@ -155,8 +152,7 @@ def replica(folder: Path, of: Server) -> Server:
 
 
 def pooler_of(server: str, folder: Path) -> Server:
-    if PGBOUNCER is None:
-        pytest.skip("there is no PgBouncer: `make setup-stack` installs it")
+    skip_without_pgbouncer()
     [port] = free_ports(1)
     return Server(
         folder / "pooler",
@@ -454,11 +450,11 @@ def test_a_server_that_root_has_started_ends_with_its_parent(folder: Path) -> No
     pooler = pooler_of("127.0.0.1:1", folder)
     pooler.start("/bin/sh", "-c", '"$@"; exit 1', "sh")
     wait_until(lambda: "process up" in pooler.log)
-    [started_by_parent] = [pid for pid, parent in parents_of_processes().items() if parent == pooler.pid]
+    [started_by_parent] = children(pooler.pid)
     pooler.kill()
 
     try:
-        wait_until(lambda: started_by_parent not in parents_of_processes())
+        wait_until(lambda: not is_alive(started_by_parent))
     finally:
         with suppress(ProcessLookupError):
             os.kill(started_by_parent, signal.SIGKILL)
@@ -565,7 +561,7 @@ async def test_prometheus_runs_alone_and_ends_with_its_server(tmp_path: Path) ->
     settings = {"PROMETHEUS_LISTEN": f"127.0.0.1:{port}", "PROMETHEUS_FOLDER": str(tmp_path / "prometheus")}
     with started(tmp_path / "log", sys.executable, "-m", "compose.monitoring", "prometheus", **settings) as monitoring:
         monitoring.answer(f"http://127.0.0.1:{port}/-/ready")
-        [server] = [pid for pid, parent in parents_of_processes().items() if parent == monitoring.process.pid]
+        [server] = children(monitoring.process.pid)
         os.kill(server, signal.SIGKILL)
 
         assert monitoring.exit_code(10) == 1

@@ -11,8 +11,9 @@ from pathlib import Path
 import httpx
 import pytest
 
-from compose.monitoring import listening, targets
+from compose.monitoring import listening, owners, targets
 from tests.marketplace import environment_on_free_ports, free_ports, healthy_marketplace, started
+from tests.processes import children, is_alive
 from tests.prometheus import jobs_of, skip_without_prometheus
 from tests.waiting import until
 from tests.zipkin import skip_without_zipkin, spans_of
@@ -54,11 +55,11 @@ def test_who_listens_is_found_by_port() -> None:
     with socket.create_server(("127.0.0.1", 0)) as one, socket.create_server(("127.0.0.1", 0)) as other:
         ports = [server.getsockname()[1] for server in (one, other)]
         with socket.create_connection(("127.0.0.1", ports[0])) as client:
-            found, connected = listening(), client.getsockname()[1]
+            found, connected = owners(listening()), client.getsockname()[1]
 
     assert [found[port] for port in ports] == [os.getpid()] * 2
     assert connected not in found
-    assert not listening().keys() & set(ports)
+    assert not set(listening().values()) & set(ports)
 
 
 @pytest.fixture
@@ -84,18 +85,7 @@ async def process_at(address: str) -> int:
         return False
 
     await until(is_open, START_SECONDS)
-    return listening()[int(port)]
-
-
-def children(pid: int) -> set[int]:
-    return set(map(int, Path("/proc", str(pid), "task", str(pid), "children").read_text().split()))
-
-
-def is_gone(pid: int) -> bool:
-    """Whether it has ended; a zombie has."""
-    with suppress(FileNotFoundError, ProcessLookupError):
-        return Path("/proc", str(pid), "stat").read_text().rpartition(")")[2].split()[0] == "Z"
-    return True
+    return owners(listening())[int(port)]
 
 
 @pytest.mark.timeout(180)
@@ -117,7 +107,7 @@ async def test_numbers_and_traces_of_the_marketplace_are_shown_until_a_ctrl_c(
         os.killpg(monitoring.process.pid, signal.SIGINT)
         assert monitoring.exit_code(STOP_SECONDS) == 0
 
-    assert all(map(is_gone, pids))
+    assert not any(map(is_alive, pids))
     assert "Traceback" not in log.read_text()
 
 
@@ -169,7 +159,7 @@ async def test_when_one_of_the_two_ends_the_other_ends_too(settings: dict[str, s
         assert monitoring.exit_code(STOP_SECONDS) == 1
 
     assert f"Prometheus has ended by itself, see {settings['PROMETHEUS_FOLDER']}/log" in log.read_text()
-    assert is_gone(zipkin)
+    assert not is_alive(zipkin)
 
 
 @pytest.mark.usefixtures("idle_java")
@@ -181,7 +171,7 @@ async def test_a_kill_leaves_no_process_behind(settings: dict[str, str], tmp_pat
         monitoring.exit_code()
 
     async def are_gone() -> bool:
-        return all(map(is_gone, pids))
+        return not any(map(is_alive, pids))
 
     assert len(pids) == 2
     await until(are_gone)

@@ -24,6 +24,7 @@ from services.chassis.settings import StartError
 from services.embedded_postgres import DATABASES, Embedded, embedded_postgres
 from tests.marketplace import ROOT, free_ports
 from tests.postgres import session
+from tests.processes import as_root, children, is_alive
 
 quick = partial(embedded_postgres, durable=False, databases=())
 
@@ -122,20 +123,14 @@ async def notes(embedded: Embedded) -> object:
 async def ended(pid: int) -> None:
     """Waits until the process is gone."""
     async with asyncio.timeout(SECONDS):
-        while is_running(pid):
+        while is_alive(pid):
             await asyncio.sleep(0.01)
-
-
-def is_running(pid: int) -> bool:
-    with suppress(FileNotFoundError, ProcessLookupError):
-        return "State:\tZ" not in Path(f"/proc/{pid}/status").read_text()
-    return False
 
 
 async def test_data_outlive_a_restart(folder: Path, port: int) -> None:
     async with embedded_postgres(folder, port) as embedded:
         await note(embedded, "kept")
-    assert not is_running(embedded.pid)
+    assert not is_alive(embedded.pid)
 
     async with embedded_postgres(folder, port) as again:
         assert await notes(again) == "kept"
@@ -167,19 +162,17 @@ async def test_a_server_that_is_left_without_an_owner_makes_way_for_the_next(fol
         kill_children(process.pid, but=server)
         process.kill()
         await process.wait()
-        assert is_running(server)
+        assert is_alive(server)
 
         async with embedded_postgres(folder, port) as embedded:
-            assert not is_running(server)
-            assert is_running(embedded.pid)
+            assert not is_alive(server)
+            assert is_alive(embedded.pid)
 
 
 def kill_children(parent: int, but: int) -> None:
     """What would have stopped the server."""
-    children = [int(pid) for pid in Path(f"/proc/{parent}/task/{parent}/children").read_text().split()]
-    assert len(children) == 2
-    children.remove(but)
-    os.kill(children[0], signal.SIGKILL)
+    [stopper] = children(parent) - {but}
+    os.kill(stopper, signal.SIGKILL)
 
 
 async def test_the_pid_of_a_killed_server_may_be_that_of_another_process_now(folder: Path, port: int) -> None:
@@ -190,7 +183,7 @@ async def test_the_pid_of_a_killed_server_may_be_that_of_another_process_now(fol
     os.chown(pid_file, folder.stat().st_uid, -1)
 
     async with quick(folder, port) as embedded:
-        assert is_running(embedded.pid)
+        assert is_alive(embedded.pid)
 
 
 async def test_a_folder_is_for_one_process_at_a_time(folder: Path, port: int) -> None:
@@ -288,9 +281,6 @@ async def test_a_server_that_is_not_durable_is_fast_and_takes_settings(folder: P
         assert embedded.databases == {}
 
 
-as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can be somebody else")
-
-
 @as_root
 async def test_for_root_the_server_runs_as_nobody(new_folder: Path, port: int) -> None:
     async with quick(new_folder, port) as embedded:
@@ -316,7 +306,7 @@ async def test_a_user_other_than_root_runs_the_server_himself_also_after_root(ne
     async with quick(new_folder, port) as embedded:
         assert Path(f"/proc/{embedded.pid}").stat().st_uid == NOBODY
     async with owner(new_folder, port, str(NOBODY)) as (_, server, _):
-        assert is_running(server)
+        assert is_alive(server)
 
 
 @as_root
