@@ -1,6 +1,7 @@
 """What holds for every test."""
 
 import asyncio
+import gc
 import shutil
 import tempfile
 from collections.abc import AsyncIterator, Iterator
@@ -33,6 +34,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The slowest tests begin first, so that at the end no process works alone on one of them."""
     items.sort(key=lambda item: item.nodeid.split("/")[1] not in SLOWEST)
+
+
+def pytest_collection_finish() -> None:
+    """What collecting has made stays to the end: no search for garbage need look at it again."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.hookimpl(tryfirst=True)
