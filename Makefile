@@ -188,8 +188,8 @@ typecheck: setup/python ## Check the types, strictly
 
 ##@ Tests
 
-# Three tests on two cores: one of them waits. Those of a file share servers, and therefore a process.
-TEST_PROCESSES = $(shell echo $$(($$(getconf _NPROCESSORS_ONLN) * 3 / 2)))
+# Two tests for each core: one of them waits. Those of a file share servers, and therefore a process.
+TEST_PROCESSES = $(shell echo $$(($$(getconf _NPROCESSORS_ONLN) * 2)))
 .PHONY: test
 test: setup ## Set up and run all tests
 	$(GO) test ./services/...

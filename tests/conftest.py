@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import inspect
 import shutil
 import tempfile
 from collections.abc import AsyncIterator, Iterator
@@ -22,7 +23,11 @@ PATIENCE_SECONDS = 30
 
 
 def pytest_configure() -> None:
-    """What the servers of tests write is gone with them: where there is room, it never sees a disk."""
+    """What the servers of tests write is gone with them: where there is room, it never sees a disk.
+
+    And what collecting makes stays to the end: there is no garbage in it to be searched for.
+    """
+    gc.disable()
     if MEMORY.is_dir() and shutil.disk_usage(MEMORY).free >= ROOM:
         tempfile.tempdir = str(MEMORY)
 
@@ -37,9 +42,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_collection_finish() -> None:
-    """What collecting has made stays to the end: no search for garbage need look at it again."""
-    gc.collect()
     gc.freeze()
+    gc.enable()
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -91,7 +95,14 @@ def logs(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[dict[str, object]]]:
 
 
 @pytest.fixture(autouse=True)
-async def _no_task_is_left_behind() -> AsyncIterator[None]:
+def _no_task_is_left_behind(request: pytest.FixtureRequest) -> None:
+    """An event loop takes a millisecond: only tests that have one get this one."""
+    if inspect.iscoroutinefunction(request.function):
+        request.getfixturevalue("tasks_end")
+
+
+@pytest.fixture
+async def tasks_end() -> AsyncIterator[None]:
     before = asyncio.all_tasks()
     yield
     left = asyncio.all_tasks() - before - {asyncio.current_task()}
