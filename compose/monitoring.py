@@ -264,7 +264,7 @@ async def run(names: Sequence[str]) -> int:
     services = side_ports(load_all())
     check_ports(*settings)
     servers = [server(each) for each in settings]
-    sys.stdout.write(f"{' and '.join(each.name for each in servers)} start, which takes about ten seconds\n")
+    sys.stdout.write(f"{' and '.join(each.name for each in servers)} start, which takes a few seconds\n")
     sys.stdout.flush()
     async with AsyncExitStack() as stack:
         processes = [await stack.enter_async_context(running(each)) for each in servers]
