@@ -166,11 +166,13 @@ fmt: setup/generate ## Format Python, protos and Go
 	$(BIN)/buf format --write api
 	$(GO) fmt ./services/... ./bench/...
 
+# Without --quiet it names what is too complex, and has a banner otherwise.
+COMPLEXITY = $(BIN)/complexipy --failed --max-complexity-allowed 12 services codegen compose
 .PHONY: lint
 lint: setup/generate bin/gateway ## Check style, complexity, layers and the contract
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check --quiet .
-	$(BIN)/complexipy --quiet --failed --max-complexity-allowed 12 services codegen compose
+	$(COMPLEXITY) --quiet || { $(COMPLEXITY); exit 1; }
 	$(BIN)/lint-imports --no-logo --config pyproject.toml
 	$(PY) -m codegen.sessions
 	$(PY) -m tests.sql.vet

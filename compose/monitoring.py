@@ -197,11 +197,16 @@ async def watch(file: Path, services: Mapping[int, str]) -> None:
             found = targets(services, owners(listens), jobs or {})
             if found != jobs:
                 write_targets(file, found)
-                told = ", ".join(f"{job} (port {port})" for port, job in sorted(found.items()))
-                sys.stdout.write(f"scraping: {told or 'nothing yet, as no marketplace runs'}\n")
-                sys.stdout.flush()
+                tell_targets(found)
             sockets, jobs = listens, found
         await asyncio.sleep(WATCH_SECONDS)
+
+
+def tell_targets(jobs: Mapping[int, str]) -> None:
+    """Tells the user who is scraped from now on."""
+    told = ", ".join(f"{job} (port {port})" for port, job in sorted(jobs.items()))
+    sys.stdout.write(f"scraping: {told or 'nothing yet, as no marketplace runs'}\n")
+    sys.stdout.flush()
 
 
 @asynccontextmanager
