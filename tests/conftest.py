@@ -2,7 +2,6 @@
 
 import asyncio
 import gc
-import inspect
 import shutil
 import tempfile
 from collections.abc import AsyncIterator, Iterator
@@ -99,14 +98,7 @@ def logs(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[dict[str, object]]]:
 
 
 @pytest.fixture(autouse=True)
-def _no_task_is_left_behind(request: pytest.FixtureRequest) -> None:
-    """An event loop takes a millisecond: only tests that have one get this one."""
-    if inspect.iscoroutinefunction(request.function):
-        request.getfixturevalue("tasks_end")
-
-
-@pytest.fixture
-async def tasks_end() -> AsyncIterator[None]:
+async def _no_task_is_left_behind() -> AsyncIterator[None]:
     before = asyncio.all_tasks()
     yield
     left = asyncio.all_tasks() - before - {asyncio.current_task()}

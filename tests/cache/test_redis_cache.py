@@ -25,7 +25,7 @@ SKUS = range(1001, 1101)
 UNKNOWN_SKU = 404
 HANGING_SECONDS = 0.1
 """How long a shard may take here that hangs: so much longer than it has that no other one does."""
-LATE_SECONDS = 2
+LATE_SECONDS = 0.1
 """How much longer than it has to a call may take on a machine that is busy."""
 Answer = GetProductResponse | None
 Products = Cache[int, GetProductResponse]
@@ -224,19 +224,18 @@ async def test_a_shard_that_is_gone_costs_its_own_keys_and_little_time(
             kept, lost = on(shards, alive), on(shards, gone)
             assert len(kept) > 30 < len(lost)
 
-            begun_at, slow, calls = time.monotonic(), 0, 0
+            begun_at, durations = time.monotonic(), []
             while time.monotonic() - begun_at < 2 * RETRY_SECONDS + 0.5:
                 called_at = time.monotonic()
                 found = await cache.found(SKUS)
-                seconds = time.monotonic() - called_at
+                durations.append(time.monotonic() - called_at)
                 assert found == {sku: product(sku) for sku in kept}
-                assert seconds < HANGING_SECONDS + LATE_SECONDS
-                slow += seconds > HANGING_SECONDS * 0.9
-                calls += 1
                 await asyncio.sleep(0.005)
-            assert calls > 50
-            assert slow <= calls / 10
-            assert cache.errors == calls * len(lost)
+            assert len(durations) > 50
+            *_, longest_but_one, _ = sorted(durations)  # a busy machine may have kept one of them waiting
+            assert longest_but_one < HANGING_SECONDS + LATE_SECONDS
+            assert sum(seconds > HANGING_SECONDS * 0.9 for seconds in durations) <= len(durations) / 10
+            assert cache.errors == len(durations) * len(lost)
 
             await comes_back(servers[0], how)
             await until(lambda: answers(gone))

@@ -40,6 +40,7 @@ def lines_with(word: str, log: Path) -> int:
 
 WAYS_TO_STOP: dict[str, Callable[[subprocess.Popen[str]], None]] = {
     "SIGTERM": lambda process: process.send_signal(signal.SIGTERM),
+    "SIGINT": lambda process: process.send_signal(signal.SIGINT),
     "Ctrl-C, which reaches the gateway too": lambda process: os.killpg(process.pid, signal.SIGINT),
 }
 

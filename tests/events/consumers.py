@@ -164,13 +164,19 @@ class Inbox:
 
         await until(are_there, seconds)
 
-    async def until_it_records(self, most: int) -> None:
-        """Waits until somebody records a batch, for which it has to be made slow, or it has the most that can come."""
+    async def until_it_records(self, most: int) -> bool:
+        """Waits until somebody records a batch, for which it has to be made slow. False if it has the most that can
+        come: then nobody will.
+        """
+        is_recording = False
 
-        async def is_recording() -> bool:
-            return await self.connection.fetchval(IS_RECORDING) or await self.size() == most
+        async def is_decided() -> bool:
+            nonlocal is_recording
+            is_recording = bool(await self.connection.fetchval(IS_RECORDING))
+            return is_recording or await self.size() == most
 
-        await until(is_recording, HANDLE_SECONDS)
+        await until(is_decided, HANDLE_SECONDS)
+        return is_recording
 
     async def slow_down(self, seconds: float, each: str = "ROW") -> None:
         """Each row or each STATEMENT of notifications takes so long."""

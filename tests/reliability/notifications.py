@@ -73,10 +73,12 @@ class Killed:
 
     verdict: Verdict
     told_twice: int
+    at_work: Sequence[bool]
+    """Whether each of them was recording a batch when it was killed; otherwise it had done all there was."""
 
     @property
     def is_kept(self) -> bool:
-        return self.verdict.is_kept and self.told_twice == 0
+        return self.verdict.is_kept and self.told_twice == 0 and any(self.at_work)
 
 
 async def kill_notifiers(
@@ -88,12 +90,13 @@ async def kill_notifiers(
     """
     changes = history(events)
     share = len(changes) // (kills + 1)
+    at_work = []
     await inbox.slow_down(ROW_SECONDS)
     async with feeding(group.topic, with_repeats(changes)):
         for number in range(kills):
             async with running_notifier(folder / f"notifier-{number}", inbox, group) as program:
                 await inbox.until_it_has(share * number + random.randint(1, share // 2))
-                await inbox.until_it_records(len(changes))
+                at_work.append(await inbox.until_it_records(len(changes)))
                 if number % 2:
                     await asyncio.sleep(random.uniform(0, KILL_SECONDS))
                 program.process.kill()
@@ -103,7 +106,7 @@ async def kill_notifiers(
     async with running_notifier(folder / "last", inbox, group):
         await group.until_it_has_handled_all()
     twice = [each for each, times in logged(*folder.iterdir()).items() if times > 1]
-    return Killed(await inbox.verdict(changes), len(twice))
+    return Killed(await inbox.verdict(changes), len(twice), at_work)
 
 
 async def rebalance(group: Group, inbox: Inbox, *, sizes: Sequence[int], between: int, rate: float = RATE) -> Verdict:
@@ -316,7 +319,7 @@ async def stop_while_recording(group: Group, inbox: Inbox, folder: Path, *, even
     await inbox.slow_down(STATEMENT_SECONDS, "STATEMENT")
     async with running_notifier(folder / "stopped", inbox, group) as program:
         await feed(group.topic, changes)
-        await inbox.until_it_records(len(changes))
+        assert await inbox.until_it_records(len(changes))
         began = time.monotonic()
         program.process.terminate()
         exit_code = await asyncio.to_thread(program.exit_code, START_SECONDS)
