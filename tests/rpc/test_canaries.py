@@ -22,7 +22,7 @@ from services.chassis.postgres import database
 from services.chassis.redis_shards import redis_shards
 from services.chassis.server import serving
 from services.chassis.settings import StartError
-from services.chassis.spans import RecordingTracer, provider_of
+from services.chassis.spans import RecordingTracer
 from tests.contract.contract import services
 from tests.e2e.examples import RPCS, request
 from tests.e2e.test_faults import CANARY, FAULTS, Fault, failing
@@ -56,9 +56,8 @@ def told(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_pa
     monkeypatch.setattr(Logger, "level", Logger.level)
     monkeypatch.setattr(logging.root, "handlers", [])
     monkeypatch.setattr(logging.root, "level", logging.root.level)
-    exporter, provider = InMemorySpanExporter(), provider_of("tested")
-    provider.add_span_processor(SimpleSpanProcessor(exporter))
-    monkeypatch.setattr(traces, "_tracers", {"tested": RecordingTracer(provider)})
+    exporter = InMemorySpanExporter()
+    monkeypatch.setattr(traces, "_tracers", {"tested": RecordingTracer("tested", SimpleSpanProcessor(exporter))})
     log = tmp_path / "log"
     with log.open("w") as output:
         monkeypatch.setattr(sys, "stdout", output)

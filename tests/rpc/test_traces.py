@@ -36,7 +36,7 @@ from services.chassis.client import client
 from services.chassis.errors import OverloadedError
 from services.chassis.log import get_logger
 from services.chassis.settings import StartError
-from services.chassis.spans import RecordingTracer, provider_of
+from services.chassis.spans import RecordingTracer
 from services.loms.__main__ import loms
 from tests.marketplace import free_ports, started
 from tests.postgres import migrated_database, session
@@ -64,9 +64,7 @@ class Collected:
         self.exporter = InMemorySpanExporter()
 
     def tracer(self, service: str) -> RecordingTracer:
-        provider = provider_of(service)
-        provider.add_span_processor(SimpleSpanProcessor(self.exporter))
-        return RecordingTracer(provider)
+        return RecordingTracer(service, SimpleSpanProcessor(self.exporter))
 
     def all(self) -> Sequence[ReadableSpan]:
         return self.exporter.get_finished_spans()
@@ -416,6 +414,13 @@ def test_a_variable_that_is_of_no_use_is_named(
 
     with pytest.raises(StartError, match=f"^{re.escape(told)}"):
         traces.tracer_of("tested")
+
+
+def test_the_variable_that_turns_opentelemetry_off_turns_spans_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OTEL_TRACES_EXPORTER", "otlp")
+    monkeypatch.setenv("OTEL_SDK_DISABLED", "TRUE")
+
+    assert traces.tracer_of("tested") is None
 
 
 def test_a_variable_that_is_of_no_use_stops_the_start(tmp_path: Path) -> None:
