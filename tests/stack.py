@@ -96,14 +96,6 @@ class Stack:
         return {"authorization": f"Bearer {self.signs.of_user(user)}"}
 
 
-@pytest.fixture(scope="session", name="stack")
-def stack_of_session() -> Iterator[Stack]:
-    """The whole stack, started once for all tests that look at it. At the end Ctrl-C stops it, and nothing is left."""
-    with whole_stack() as stack:
-        yield stack
-        assert stack.runner.stop(seconds=STOP_SECONDS) == 0
-
-
 @contextmanager
 def whole_stack() -> Iterator[Stack]:
     """The whole stack, when it is ready. What is left of it at the end is killed."""

@@ -31,7 +31,7 @@ KINDS = {
 FINE, FAILED = Status(StatusCode.UNSET), Status(StatusCode.ERROR)
 SAMPLED = TraceFlags(TraceFlags.SAMPLED)
 NOBODY = Context()
-SCOPE = InstrumentationScope("services.chassis")
+SCOPE = InstrumentationScope("services.chassis", "")  # Zipkin refuses spans without a version
 
 
 class Place(NamedTuple):

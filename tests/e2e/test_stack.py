@@ -1,6 +1,7 @@
 """The whole stack without containers, as `make run-all` starts it: all of it works together."""
 
 from collections import Counter
+from collections.abc import Iterator
 
 import httpx
 import pytest
@@ -8,16 +9,22 @@ import pytest
 from compose.stack import read_stack
 from tests.marketplace import SERVICES
 from tests.prometheus import api
-from tests.stack import Stack, stack_of_session
+from tests.stack import STOP_SECONDS, Stack, whole_stack
 from tests.waiting import wait_until
-
-__all__ = ["stack_of_session"]
 
 pytestmark = pytest.mark.timeout(240)
 
 USER, SKU = 1, 1076963
 STATUSES = ["new", "awaiting payment", "payed"]
 TRACED = {"gateway", "cart", "loms", "notifier"}
+
+
+@pytest.fixture
+def stack() -> Iterator[Stack]:
+    """The whole stack. At the end Ctrl-C stops it, and nothing is left."""
+    with whole_stack() as stack:
+        yield stack
+        assert stack.runner.stop(seconds=STOP_SECONDS) == 0
 
 
 def test_a_user_buys_and_who_watches_the_stack_sees_it(stack: Stack) -> None:

@@ -7,7 +7,7 @@ import pytest
 from tests.monitoring.stack import Watched, watched_stack
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def watched(tmp_path_factory: pytest.TempPathFactory, server: str) -> Iterator[Watched]:
     with watched_stack(tmp_path_factory.mktemp("watched"), server) as watched:
         yield watched

@@ -319,6 +319,7 @@ def test_what_is_left_is_sent_to_zipkin_when_the_process_stops(tmp_path: Path) -
     assert [span["name"] for span in Handler.received] == ["ProductService/GetProduct"] * 3
     assert {span["localEndpoint"]["serviceName"] for span in Handler.received} == {"product"}
     assert {int(span["traceId"], 16) for span in Handler.received} == {TRACE}
+    assert [span for span in Handler.received if None in span["tags"].values()] == []  # Zipkin refuses such a span
 
 
 class Otlp(trace_service_pb2_grpc.TraceServiceServicer):
