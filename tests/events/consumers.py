@@ -103,7 +103,7 @@ def told(change: StatusChanged) -> Told:
 
 
 def history(events: int) -> list[StatusChanged]:
-    """So many events, three for each of new orders; those of many orders are mixed."""
+    """At most so many events, three for each of new orders; those of many orders are mixed."""
     order_ids = [next(_order_ids) for _ in range(events // len(STATUSES))]
     return [
         StatusChanged(0, uuid4(), order_id, sequence, USER, status, utc_now())

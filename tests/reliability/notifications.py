@@ -358,7 +358,7 @@ def in_words(verdict: Verdict) -> str:
 
 async def killed_notifiers(server: str, folder: Path) -> Finding:
     async with receiving(server) as (_, group, inbox):
-        killed = await kill_notifiers(group, inbox, folder, events=20_000, kills=20, resent=500, forced=False)
+        killed = await kill_notifiers(group, inbox, folder, events=20_001, kills=20, resent=500, forced=False)
         found = f"{await inbox.size():,} notifications: {in_words(killed.verdict)}, told twice {killed.told_twice}"
     return Finding(found, killed.is_kept)
 
@@ -372,7 +372,7 @@ async def rebalances(server: str, _folder: Path) -> Finding:
 
 async def poisoned_events(server: str, folder: Path) -> Finding:
     async with receiving(server) as (_, group, inbox):
-        parked = await park_poison(group, inbox, folder, events=10_000, rate=200)
+        parked = await park_poison(group, inbox, folder, events=10_002, rate=200)
     found = (
         f"{parked.letters} letters, of which {len(parked.wrong_letters)} wrong; the others: {in_words(parked.others)}, "
         f"{parked.latest.total_seconds():.1f} s late at most (limit {LATEST_SECONDS}); "
@@ -391,12 +391,12 @@ async def restarted_broker(server: str, folder: Path) -> Finding:
 
 RECEIVING: Mapping[str, Scenario] = {
     "killed-notifiers": Scenario(
-        "R-17: 20,000 events, each fiftieth twice, 500 once more at the end; the notifier is killed 20 times",
+        "R-17: 20,001 events, each fiftieth twice, 500 once more at the end; the notifier is killed 20 times",
         killed_notifiers,
     ),
     "rebalances": Scenario("R-18: 100 events a second come, and members join or leave every 5 s; 20 times", rebalances),
     "poison": Scenario(
-        "R-20: of 10,000 events, 200 a second, a hundredth cannot be handled; then the causes are removed",
+        "R-20: of 10,002 events, 200 a second, a hundredth cannot be handled; then the causes are removed",
         poisoned_events,
     ),
     "restarted-broker": Scenario("the broker of a notifier is killed and starts again; 5 times", restarted_broker),
