@@ -1,7 +1,7 @@
 """What a list of ten lines with a warm cache costs the cart, through the gateway: CPU per request of its process.
 
-The cache is in the memory of the process, or in two Redis. Rounds of the two take turns. A bare grpc.aio handler
-that answers the same is what no Python service is below; `python -m bench.chassis` measures that of StocksInfo.
+The cache is in the memory of the process, or in two Redis. The third cart is bare: it makes the same list from
+nothing, and no cart on grpc.aio is below it. Rounds of the three take turns.
 
     python -m bench.cart_list [--rounds 5] [--seconds 5]
 """
@@ -30,7 +30,7 @@ UNLIMITED = 1_000_000
 
 
 @contextmanager
-def marketplace(redis_urls: str) -> Iterator[tuple[int, str]]:
+def marketplace(cart: str, redis_urls: str) -> Iterator[tuple[int, str]]:
     """Cart, loms, product and gateway as processes; gives the cart's pid and where the gateway answers."""
     names = ("cart", "loms", "product", "notifier")
     addresses = {name: free_address() for name in names}
@@ -46,7 +46,7 @@ def marketplace(redis_urls: str) -> Iterator[tuple[int, str]]:
         "GATEWAY_SIDE_LISTEN": free_address(),
         **({"CART_REDIS_URLS": redis_urls} if redis_urls else {}),
     }
-    commands = [[sys.executable, "-m", f"services.{name}"] for name in ("cart", "loms", "product")]
+    commands = [[sys.executable, "-m", module] for module in (cart, "services.loms", "services.product")]
     commands.append([str(ROOT / "bin" / "gateway")])
     programs = [start(command, settings, subprocess.DEVNULL) for command in commands]
     try:
@@ -71,11 +71,17 @@ async def fill(url: str) -> None:
 
 
 def measure(rounds: int, seconds: float) -> None:
-    costs: dict[str, list[float]] = {"memory": [], "redis": []}
+    costs: dict[str, list[float]] = {}
     with ExitStack() as stack:
         urls = ",".join(server.url for server in stack.enter_context(running_redis(2)))
-        started = {kind: stack.enter_context(marketplace(urls if kind == "redis" else "")) for kind in costs}
-        for _, address in started.values():
+        kinds = {
+            "bare": ("bench.bare_cart", ""),
+            "cache in memory": ("services.cart", ""),
+            "cache in redis": ("services.cart", urls),
+        }
+        started = {kind: stack.enter_context(marketplace(*asked)) for kind, asked in kinds.items()}
+        for kind, (_, address) in started.items():
+            costs[kind] = []
             asyncio.run(fill(f"http://{address}"))
         for number in range(rounds + 1):
             for kind, (pid, address) in started.items():
@@ -86,8 +92,9 @@ def measure(rounds: int, seconds: float) -> None:
             print(f"round {number} of {rounds} done", file=sys.stderr)
     print(f"List of {LINES} lines, {rounds} rounds of {seconds:g} s, {CONNECTIONS} connections; CPU of the cart")
     for kind, values in costs.items():
+        ratio = statistics.median(cost / bare for cost, bare in zip(values, costs["bare"], strict=True))
         spread = f"({min(values):.2f} to {max(values):.2f})"
-        print(f"  cache in {kind:7} {statistics.median(values):5.2f} ms a request  {spread}")
+        print(f"  {kind:15} {statistics.median(values):5.2f} ms a request  {spread}  {ratio:.2f} x bare")
 
 
 def main() -> None:
