@@ -19,7 +19,7 @@ from typing import Protocol
 
 from services.chassis.contract import Rate
 
-JOURNEY_SECONDS = 0.05
+JOURNEY_SECONDS = 0.1
 """How much faster than the one before a call may reach its server: so much longer is a window."""
 
 
