@@ -262,16 +262,21 @@ async def test_what_is_asked_for_while_its_shard_is_down_is_remembered_by_the_pr
 async def test_a_call_waits_20_milliseconds_at_most_for_a_shard_that_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("services.chassis.redis_shards.ANSWER_SECONDS", ANSWER_SECONDS)
     monkeypatch.setattr("services.chassis.redis_shards.RETRY_SECONDS", 0)
-    waited = []
     with running_redis(1) as [server]:
         async with connected([server]) as shards:
-            server.pause()
-            for _ in range(20):
+
+            async def waited() -> float:
                 called_at = time.monotonic()
                 assert await shards.read(["name"]) == {}
-                waited.append(time.monotonic() - called_at)
+                return time.monotonic() - called_at
 
-    assert ANSWER_SECONDS * 0.9 < min(waited) <= 0.02
+            server.pause()
+            quickest = await waited()
+            async with asyncio.timeout(20):
+                while quickest > 0.02:  # a busy machine makes some of them wait longer
+                    quickest = min(quickest, await waited())
+
+    assert quickest > ANSWER_SECONDS * 0.9
 
 
 async def comes_back(server: RedisServer, from_what: str) -> None:
