@@ -19,6 +19,8 @@ DOMAIN = "marketplace"
 DETAILS_KEY = "grpc-status-details-bin"
 
 GRPC_CODES: dict[int, grpc.StatusCode] = {code.value[0]: code for code in grpc.StatusCode}
+NUMBERS: dict[str, int] = {code.name: number for number, code in GRPC_CODES.items()}
+"""Of each code by its name."""
 
 _CLASSES: dict[int, type[errors.AppError]] = {cls.code: cls for cls in errors.AppError.__subclasses__()}
 

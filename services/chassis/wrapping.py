@@ -30,7 +30,6 @@ Method: TypeAlias = "Callable[[Any, Context], Awaitable[Message]]"
 REQUEST_ID_LENGTH = 128
 FAULTS = frozenset({"UNKNOWN", "DEADLINE_EXCEEDED", "UNIMPLEMENTED", "INTERNAL", "UNAVAILABLE", "DATA_LOSS"})
 """The codes that are the fault of a server, and not of its caller."""
-NUMBERS: dict[str, int] = {code.name: code.value[0] for code in grpc.StatusCode}
 RETRY_SECONDS = 0.5
 """When a call that was one too many may come again."""
 
@@ -105,7 +104,7 @@ class Observer:
     def ended(self, call: Call, code: str, seconds: float, error: AppError | None = None) -> None:
         self._durations.observe(code, seconds)
         if call.span is not None:
-            call.span.end({"rpc.grpc.status_code": NUMBERS[code]}, failed=code in FAULTS)
+            call.span.end({"rpc.grpc.status_code": status.NUMBERS[code]}, failed=code in FAULTS)
         if code != "OK" or self._log_calls == 1 or random.random() < self._log_calls:
             told = {"reason": error.reason, "error": error.message} if error else {}
             self.log.info("call", code=code, duration_ms=round(seconds * 1000, 3), **told)

@@ -212,6 +212,7 @@ async def test_each_attempt_is_a_span_that_the_called_service_continues(collecte
 
     first, second = collected.named("ProductService/GetProduct", SpanKind.CLIENT)
     assert [span.status.status_code for span in (first, second)] == [StatusCode.ERROR, StatusCode.UNSET]
+    assert [(span.attributes or {})["rpc.grpc.status_code"] for span in (first, second)] == [8, 0]
     assert catalogue.metadata["traceparent"] == f"00-{TRACE:032x}-{span_id(second):016x}-01"
 
 
