@@ -17,13 +17,13 @@ from itertools import islice
 
 import httpx
 
+from bench.bare_cart import LINES
 from bench.load import send_http
 from bench.processes import ROOT, cpu_seconds, free_address, start, stop
 from services.loms.seed import seed_stocks
 from tests.redis import running_redis
 from tests.waiting import until
 
-LINES = 10
 CONNECTIONS = 32
 LIST = b"GET /user/1/cart HTTP/1.1\r\nHost: x\r\nAccept: */*\r\n\r\n"
 UNLIMITED = 1_000_000

@@ -13,7 +13,7 @@ from services.chassis.contract import Rpc
 from services.chassis.errors import AppError, InternalError
 from services.chassis.metrics import RPC_CLIENT_DURATION, Durations
 from services.chassis.rules import BrokenRulesError, check_rules
-from services.chassis.status import GRPC_CODES, NUMBERS
+from services.chassis.status import CODE_ATTRIBUTES, GRPC_CODES
 from services.chassis.traces import rpc_attributes
 
 Calls: TypeAlias = "Callable[..., Awaitable[Any]]"
@@ -54,7 +54,7 @@ class Attempts:
         finally:
             self._durations.observe(code, time.perf_counter() - began)
             if span is not None:
-                span.end({"rpc.grpc.status_code": NUMBERS[code]}, failed=code != "OK")
+                span.end(CODE_ATTRIBUTES[code], failed=code != "OK")
         return answer
 
     def _check(self, answer: Message | None) -> None:

@@ -1,6 +1,6 @@
 """The one mapping between our errors and what travels over gRPC."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TypeVar, cast
 
 import grpc
@@ -12,6 +12,7 @@ from google.rpc import error_details_pb2, status_pb2
 
 from services.chassis import errors
 from services.chassis.rules import BrokenRulesError
+from services.chassis.traces import Attributes
 
 M = TypeVar("M", bound=Message)
 
@@ -19,8 +20,10 @@ DOMAIN = "marketplace"
 DETAILS_KEY = "grpc-status-details-bin"
 
 GRPC_CODES: dict[int, grpc.StatusCode] = {code.value[0]: code for code in grpc.StatusCode}
-NUMBERS: dict[str, int] = {code.name: number for number, code in GRPC_CODES.items()}
-"""Of each code by its name."""
+CODE_ATTRIBUTES: Mapping[str, Attributes] = {
+    code.name: {"rpc.grpc.status_code": code.value[0]} for code in grpc.StatusCode
+}
+"""What a span tells of each gRPC code."""
 
 _CLASSES: dict[int, type[errors.AppError]] = {cls.code: cls for cls in errors.AppError.__subclasses__()}
 

@@ -104,7 +104,7 @@ class Observer:
     def ended(self, call: Call, code: str, seconds: float, error: AppError | None = None) -> None:
         self._durations.observe(code, seconds)
         if call.span is not None:
-            call.span.end({"rpc.grpc.status_code": status.NUMBERS[code]}, failed=code in FAULTS)
+            call.span.end(status.CODE_ATTRIBUTES[code], failed=code in FAULTS)
         if code != "OK" or self._log_calls == 1 or random.random() < self._log_calls:
             told = {"reason": error.reason, "error": error.message} if error else {}
             self.log.info("call", code=code, duration_ms=round(seconds * 1000, 3), **told)

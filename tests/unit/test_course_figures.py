@@ -12,7 +12,7 @@ from marketplace.product.v1.product_pb2_grpc import ProductServiceStub
 from services.cart.clients import GET_PRODUCT, ProductClient
 from services.chassis.client import own_limiter
 from services.chassis.contract import rpc
-from services.chassis.rate_limiter import JOURNEY_SECONDS, Turns
+from services.chassis.rate_limiter import Turns
 from tests.virtual_time import run
 
 LATENCY_SECONDS = 0.1
@@ -71,7 +71,7 @@ def test_of_seventy_requests_by_eleven_callers_none_is_refused_and_no_second_has
         assert slow.most_in_a_second == 10
         return asyncio.get_running_loop().time()
 
-    assert run(main()) == pytest.approx(6 * (1 + JOURNEY_SECONDS) + LATENCY_SECONDS, abs=0.01)
+    assert run(main()) == pytest.approx(6 * 1.1 + LATENCY_SECONDS, abs=0.01)
 
 
 @pytest.mark.parametrize("burst", [30, 50])
