@@ -29,7 +29,7 @@ _LOST = {
 
 
 @pytest.mark.timeout(240)
-@pytest.mark.parametrize(("examples", "least"), [(14, 600), pytest.param(ENOUGH, 1000, marks=pytest.mark.long)])
+@pytest.mark.parametrize(("examples", "least"), [(20, 700), pytest.param(ENOUGH, 1000, marks=pytest.mark.long)])
 def test_in_a_run_nothing_fails_every_operation_succeeds_often_enough_and_nearly_every_case_is_judged(
     examples: int, least: int, tmp_path: Path
 ) -> None:
