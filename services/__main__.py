@@ -1,4 +1,4 @@
-"""The whole marketplace in one process, in memory, with the HTTP gateway beside it: `python -m services`."""
+"""The whole marketplace in one process, with the HTTP gateway beside it: `python -m services`."""
 
 import argparse
 import asyncio
@@ -30,7 +30,7 @@ from services.chassis.settings import (
     load,
 )
 from services.chassis.traces import tracer_of
-from services.embedded_postgres import embedded_postgres
+from services.embedded_postgres import Database, embedded_postgres
 from services.loms.__main__ import LomsSettings, loms
 from services.notifier.__main__ import NotifierSettings, notifier
 from services.product.__main__ import ProductSettings, product
@@ -206,14 +206,16 @@ async def with_storage(settings: AllSettings) -> AsyncIterator[AllSettings]:
         return
     folder, port = settings.marketplace.postgres_folder, settings.marketplace.postgres_port
     async with embedded_postgres(folder, port, port_setting=settings.marketplace.variable("postgres_port")) as embedded:
+        stateful = (service for service in settings.services if isinstance(service, DatabaseSettings))
+        yield settings.replaced(on_postgres(service, embedded.databases[service.service]) for service in stateful)
 
-        def stored(service: D) -> D:
-            urls = embedded.databases[service.service]
-            url, direct_url = SecretStr(urls.url), SecretStr(urls.direct_url)
-            update = {"storage": "postgres", "database_url": url, "database_direct_url": direct_url}
-            return service.model_copy(update=update)
 
-        yield settings.replaced(stored(each) for each in settings.services if isinstance(each, DatabaseSettings))
+def on_postgres(service: D, urls: Database) -> D:
+    """The settings of a service that has these URLs, unless it was told of a storage or a database."""
+    found = {"database_url": SecretStr(urls.url), "database_direct_url": SecretStr(urls.direct_url)}
+    said = service.model_dump(include=service.model_fields_set)
+    needed = {} if found.keys() & said.keys() else found
+    return service.model_copy(update={"storage": "postgres", **needed, **said})
 
 
 @asynccontextmanager
