@@ -9,6 +9,7 @@ from typing import Any, NoReturn, TypeVar
 
 import uvloop
 
+from services.chassis.contract import ContractError
 from services.chassis.log import configure_logging, log_errors_of_loop
 from services.chassis.settings import ServiceSettings, StartError, fail, load
 from services.chassis.traces import close_tracers
@@ -29,7 +30,7 @@ def run_to_exit(program: Coroutine[Any, Any, int]) -> NoReturn:
     """Runs a program and exits with what it gives, or with 2 when it cannot start."""
     try:
         code = uvloop.run(_logged(program))
-    except StartError as error:
+    except (StartError, ContractError) as error:
         code = fail(error)
     finally:
         close_tracers()

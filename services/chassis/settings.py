@@ -1,5 +1,6 @@
 """Settings: typed, frozen, read once from the environment."""
 
+import re
 import sys
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, TypeVar
@@ -15,23 +16,35 @@ from services.chassis.pem import check_certificates, check_key
 HIGHEST_PORT = 65535
 
 
-def _ports_exist(addresses: str) -> str:
-    if any(int(address.rpartition(":")[2]) > HIGHEST_PORT for address in addresses.split(",")):
-        raise ValueError(f"the port is above {HIGHEST_PORT}")
-    return addresses
+def _is_address(text: str) -> str:
+    host, _, port = text.rpartition(":")
+    if not (re.fullmatch(r"[\w.\-]+", host) and re.fullmatch(r"[0-9]{1,5}", port) and int(port) <= HIGHEST_PORT):
+        raise ValueError(f"must be host:port with a port from 0 to {HIGHEST_PORT}")
+    return text
 
 
-Address = Annotated[str, Field(pattern=r"^[\w.\-]+:\d{1,5}$"), AfterValidator(_ports_exist)]
+def _are_replicas(text: str) -> str:
+    addresses = text.split(",")
+    if len(addresses) > 1 and not all(re.fullmatch(r"[0-9.]+:[0-9]+", address) for address in addresses):
+        raise ValueError("several replicas must be address:port each, separated by commas")
+    return _are_addresses(text)
+
+
+def _are_addresses(text: str) -> str:
+    for address in text.split(","):
+        _is_address(address)
+    return text
+
+
+Address = Annotated[str, AfterValidator(_is_address)]
 """`host:port`. To listen on, port 0 takes a free one."""
 
-Replicas = Annotated[
-    str, Field(pattern=r"^([\w.\-]+:\d{1,5}|[\d.]+:\d{1,5}(,[\d.]+:\d{1,5})+)$"), AfterValidator(_ports_exist)
-]
+Replicas = Annotated[str, AfterValidator(_are_replicas)]
 """Where the replicas of a service are: `host:port`, for all addresses that the host has, or several
 `address:port`, separated by commas.
 """
 
-Bootstrap = Annotated[str, Field(pattern=r"^[\w.\-]+:\d{1,5}(,[\w.\-]+:\d{1,5})*$")]
+Bootstrap = Annotated[str, AfterValidator(_are_addresses)]
 """`host:port` of brokers of Kafka, separated by commas."""
 
 Duration = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -197,7 +210,7 @@ def _mistake(settings: type[Settings], mistake: ErrorDetails) -> str:
     return f"{settings.variable(field)}={shown}: {mistake['msg'].removeprefix('Value error, ')}"
 
 
-def fail(error: StartError) -> int:
+def fail(error: Exception) -> int:
     """Tells the user why there is no start, and gives the exit code."""
     sys.stderr.write(f"cannot start:\n{error}\n" if "\n" in str(error) else f"cannot start: {error}\n")
     return 2

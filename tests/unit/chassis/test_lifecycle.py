@@ -10,6 +10,9 @@ from contextlib import asynccontextmanager
 
 import pytest
 
+from services.chassis.contract import ContractError
+from services.chassis.lifecycle import run_to_exit
+from services.chassis.settings import StartError
 from tests.marketplace import ROOT
 from tests.settings import FREE
 
@@ -65,3 +68,15 @@ async def test_a_service_that_cannot_start_exits_with_2_and_names_the_settings_t
     assert errors.startswith(b"cannot start:")
     assert all(name.encode() in errors for name in told)
     assert b"Traceback" not in errors
+
+
+@pytest.mark.parametrize("error", [StartError, ContractError])
+def test_what_keeps_a_program_from_starting_is_told_in_a_line(
+    error: type[Exception], capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def program() -> int:
+        raise error("…/GetPrice is not filled in")
+
+    with pytest.raises(SystemExit, match="2"):
+        run_to_exit(program())
+    assert capsys.readouterr().err == "cannot start: …/GetPrice is not filled in\n"
