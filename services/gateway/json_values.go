@@ -106,21 +106,9 @@ func wellKnown(message protoreflect.MessageDescriptor) bool {
 // digits in many languages, canonical strings for 64 bits: as protojson writes
 // them and not the many more that it reads.
 func (c *jsonCheck) integer(kind protoreflect.Kind) bool {
-	digits, isNumber := "", false
-	b := c.next()
 	bits, _ := integerKind(kind)
-	switch ok := true; {
-	case b == '-' || '0' <= b && b <= '9':
-		if digits, ok = c.number(); !ok {
-			return false
-		}
-		digits, isNumber = wholeDigits(digits)
-	case b == '"' && bits == 64:
-		if digits, ok = c.str(); !ok {
-			return false
-		}
-		isNumber = isCanonical(digits)
-	case !c.skip():
+	digits, isNumber, ok := c.digits(bits)
+	if !ok {
 		return false
 	}
 	if !isNumber {
@@ -133,4 +121,21 @@ func (c *jsonCheck) integer(kind protoreflect.Kind) bool {
 		c.found.add(c.place(""), kind.String()+".range", description)
 	}
 	return true
+}
+
+// digits takes a value of any kind: it gives its digits if it is an integer, whether it is one, and whether the text goes on.
+func (c *jsonCheck) digits(bits int) (digits string, isNumber, ok bool) {
+	b := c.next()
+	if b == '-' || '0' <= b && b <= '9' {
+		if digits, ok = c.number(); !ok {
+			return "", false, false
+		}
+		digits, isNumber = wholeDigits(digits)
+		return digits, isNumber, true
+	}
+	if b == '"' && bits == 64 {
+		digits, ok = c.str()
+		return digits, isCanonical(digits), ok
+	}
+	return "", false, c.skip()
 }
