@@ -167,13 +167,13 @@ fmt: setup/generate ## Format Python, protos and Go
 	$(GO) fmt ./services/... ./bench/...
 
 # Without --quiet it names what is too complex, and has a banner otherwise.
-COMPLEXITY = $(BIN)/complexipy --failed --max-complexity-allowed 12 services codegen compose
+COMPLEXITY = $(BIN)/complexipy --cache-dir .cache/complexipy --failed --max-complexity-allowed 12 services codegen compose
 .PHONY: lint
 lint: setup/generate bin/gateway ## Check style, complexity, layers and the contract
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check --quiet .
 	$(COMPLEXITY) --quiet || { $(COMPLEXITY); exit 1; }
-	$(BIN)/lint-imports --no-logo --config pyproject.toml
+	$(BIN)/lint-imports --no-logo --cache-dir .cache/imports --config pyproject.toml
 	$(PY) -m codegen.sessions
 	$(PY) -m tests.sql.vet
 	$(BIN)/buf lint
@@ -287,8 +287,8 @@ upgrade: .venv/installed ## Write the lock files anew from requirements/*.in
 	done
 
 .PHONY: clean
-clean: ## Remove what set-up and tools have put here
-	rm -rf .venv .cache bin build third_party swagger-ui/node_modules
+clean: ## Remove what set-up and tools have put here; data stay in .data
+	rm -rf .venv .cache .hypothesis .schemathesis bin build third_party swagger-ui/node_modules
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The Python of the machine makes the environment; uv, installed into it, fills it.

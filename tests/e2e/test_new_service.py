@@ -132,7 +132,7 @@ def relative(pattern: str) -> list[str]:
 
 
 def content(tree: Path) -> Tree:
-    files = (path for path in tree.rglob("*") if path.is_file() and ".ruff_cache" not in path.parts)
+    files = (path for path in tree.rglob("*") if path.is_file() and ".cache" not in path.parts)
     return {str(path.relative_to(tree)): path.read_bytes() for path in files}
 
 
