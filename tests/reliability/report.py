@@ -4,16 +4,18 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from services.chassis.clock import utc_now
 from tests.marketplace import ROOT
 
 REPORT = ROOT / "docs" / "reliability.md"
 HEAD = """# Reliability
 
 Written by `make reliability`, which runs the services as processes on real servers: PostgreSQL 17 and Kafka 4.3.1.
-`python -m tests.reliability <name> …` runs some of it anew. The short forms are in `tests/events`.
+`python -m tests.reliability <name> …` runs some of it anew. The short forms are in `tests/events` and `tests/cache`.
+R-11 and so on are the numbers of promises, by which mutants and tests name them, too.
 
-| test | what happens | found | kept |
-|---|---|---|---|
+| test | what happens | found | kept | on |
+|---|---|---|---|---|
 """
 
 
@@ -37,7 +39,8 @@ class Scenario:
 
 def row(name: str, happening: str, finding: Finding) -> str:
     """A line of the table."""
-    return f"| {name} | {happening} | {finding.found} | {'yes' if finding.is_kept else '**no**'} |"
+    is_kept = "yes" if finding.is_kept else "**no**"
+    return f"| {name} | {happening} | {finding.found} | {is_kept} | {utc_now():%Y-%m-%d} |"
 
 
 def write(names: Sequence[str], rows: Mapping[str, str]) -> None:
