@@ -471,6 +471,11 @@ def series(watched: Watched) -> dict[str, set[str]]:
     }
 
 
+async def has_measured(watched: Watched) -> bool:
+    """Whether LOMS has looked how much there is to send: it does so by itself, from time to time."""
+    return any('query="Backlog"' in name for name in series(watched)["loms"])
+
+
 def metrics_of(name: str, program: Program) -> str:
     return f"http://127.0.0.1:{side_port(name, program)}/metrics"
 
@@ -494,6 +499,7 @@ async def test_however_many_paths_users_skus_and_request_ids_there_are_they_add_
     async with to_gateway(watched.url) as http:
         await bought(http, first)
     await send(watched, range(first, first + 200))
+    await until(lambda: has_measured(watched))
     before = series(watched)
     await send(watched, range(first + 200, first + 200 + requests))
     after = series(watched)
