@@ -48,7 +48,7 @@ run-all: setup/python ## Run the whole stack: in containers, or as processes whe
 			cd compose; exec $$engine compose up --build; \
 		fi; \
 	done; \
-	make setup/run setup-stack; \
+	make --silent setup/run setup-stack; \
 	exec $(PY) -m compose.run
 
 # The shell has a USER, too, which is not meant.
