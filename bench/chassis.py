@@ -23,7 +23,7 @@ from marketplace.loms.v1 import loms_pb2 as pb
 from marketplace.loms.v1 import loms_pb2_grpc as pb_grpc
 
 from services.chassis.clock import utc_now
-from services.chassis.lifecycle import stop_on_signal
+from services.chassis.lifecycle import let_threads_finish, stop_on_signal
 from services.chassis.log import configure_logging, get_logger
 from services.loms.__main__ import LomsSettings, loms
 from services.loms.memory import MemoryStorage
@@ -51,6 +51,7 @@ async def bare() -> None:
 
 async def shipped() -> None:
     """LOMS as `python -m services.loms` runs it, access log included."""
+    let_threads_finish()
     stop = stop_on_signal()
     settings = LomsSettings(listen=FREE, side_listen=FREE)
     configure_logging(settings.log_level, settings.log_format)

@@ -23,7 +23,7 @@ from opentelemetry.proto.collector.trace.v1 import trace_service_pb2, trace_serv
 
 from bench.chassis import CONCURRENCY, FREE, REQUEST, Server, serve_until
 from services.chassis import metrics
-from services.chassis.lifecycle import stop_on_signal
+from services.chassis.lifecycle import let_threads_finish, stop_on_signal
 from services.chassis.log import configure_logging
 from services.chassis.traces import close_tracers
 from services.loms.__main__ import LomsSettings, loms
@@ -55,6 +55,7 @@ def without_metrics() -> None:
 
 async def serve(kind: str) -> None:
     """LOMS as `python -m services.loms` runs it, with or without telemetry."""
+    let_threads_finish()
     stop = stop_on_signal()
     if kind == "off":
         without_metrics()

@@ -1,10 +1,11 @@
 """The life of a process: settings, signals, service, end."""
 
 import asyncio
+import os
 import signal
 import sys
 from collections.abc import Callable, Coroutine
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, suppress
 from typing import Any, NoReturn, TypeVar
 
 import uvloop
@@ -42,6 +43,17 @@ async def _logged(program: Coroutine[Any, Any, int]) -> int:
     return await program
 
 
+def let_threads_finish() -> None:
+    """Has Linux not take the CPU from a thread of this process because another one of it wakes up.
+
+    gRPC wakes its poller for each event of a call, five times, and each time the event loop was stopped for it: a call
+    needs a tenth less CPU without that.
+    """
+    if hasattr(os, "SCHED_BATCH"):
+        with suppress(OSError):  # where that is forbidden, calls need more
+            os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
+
+
 def main(settings_type: type[S], service: Callable[[S], AbstractAsyncContextManager[object]]) -> None:
     """Runs a service until it is told to stop, and exits: 0, or 2 when it cannot start."""
 
@@ -53,4 +65,5 @@ def main(settings_type: type[S], service: Callable[[S], AbstractAsyncContextMana
             await stop.wait()
         return 0
 
+    let_threads_finish()
     run_to_exit(run())

@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from services.chassis.contract import ContractError
-from services.chassis.lifecycle import run_to_exit
+from services.chassis.lifecycle import let_threads_finish, run_to_exit
 from services.chassis.settings import StartError
 from tests.marketplace import ROOT
 from tests.settings import FREE
@@ -43,6 +43,7 @@ async def test_a_signal_ends_a_service_in_good_order(number: signal.Signals) -> 
             "access is off",
             "serving",
         ]
+        assert os.sched_getscheduler(process.pid) == os.SCHED_BATCH
         process.send_signal(number)
         output, errors = await process.communicate()
 
@@ -80,3 +81,11 @@ def test_what_keeps_a_program_from_starting_is_told_in_a_line(
     with pytest.raises(SystemExit, match="2"):
         run_to_exit(program())
     assert capsys.readouterr().err == "cannot start: …/GetPrice is not filled in\n"
+
+
+def test_a_service_runs_where_it_may_not_choose_how_it_is_scheduled(monkeypatch: pytest.MonkeyPatch) -> None:
+    def forbidden(*_: object) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr(os, "sched_setscheduler", forbidden)
+    let_threads_finish()
