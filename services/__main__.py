@@ -189,13 +189,9 @@ def with_access(settings: AllSettings) -> AllSettings:
     from services.token import signer  # noqa: PLC0415  it takes 0.1 s, and access may be off
 
     signs = signer(settings.marketplace.access_folder)
-
-    def keyed(service: V, **more: object) -> V:
-        said = service.model_dump(include=service.model_fields_set)
-        return service.model_copy(update={"access_keys": signs.keys, **more, **said})
-
     token = SecretStr(signs.of_service("cart", SERVICE_HOURS))
-    return settings.replaced([*map(keyed, settings.services), keyed(settings.cart, product_token=token)])
+    keyed = settings.replaced(unless_told(service, access_keys=signs.keys) for service in settings.services)
+    return keyed.replaced([unless_told(keyed.cart, product_token=token)])
 
 
 @asynccontextmanager
@@ -213,9 +209,14 @@ async def with_storage(settings: AllSettings) -> AsyncIterator[AllSettings]:
 def on_postgres(service: D, urls: Database) -> D:
     """The settings of a service that has these URLs, unless it was told of a storage or a database."""
     found = {"database_url": SecretStr(urls.url), "database_direct_url": SecretStr(urls.direct_url)}
-    said = service.model_dump(include=service.model_fields_set)
-    needed = {} if found.keys() & said.keys() else found
-    return service.model_copy(update={"storage": "postgres", **needed, **said})
+    needed = {} if found.keys() & service.model_fields_set else found
+    return unless_told(service, storage="postgres", **needed)
+
+
+def unless_told(service: V, **found: object) -> V:
+    """The settings of a service with what was found for those that the environment does not say."""
+    missing = found.keys() - service.model_fields_set
+    return service.model_copy(update={name: found[name] for name in missing})
 
 
 @asynccontextmanager
@@ -233,8 +234,7 @@ async def marketplace(settings: AllSettings) -> AsyncIterator[dict[str, str]]:
             "product": address(settings.product, product_port),
         }
         found = {"loms_address": addresses["loms"], "product_address": addresses["product"]}
-        said = settings.cart.model_dump(include=settings.cart.model_fields_set)
-        async with cart(settings.cart.model_copy(update=found | said)) as cart_port:
+        async with cart(unless_told(settings.cart, **found)) as cart_port:
             yield addresses | {"cart": address(settings.cart, cart_port)}
 
 

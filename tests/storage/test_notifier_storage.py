@@ -707,9 +707,8 @@ async def test_the_command_tells_that_the_database_is_not_migrated(server: str) 
 
 async def test_the_command_tells_that_it_was_stopped_on_the_way(databases: Databases) -> None:
     async with databases("notifier") as connected, session(connected.dsn) as rival, rival.transaction():
-        await rival.execute(
-            "SET LOCAL idle_in_transaction_session_timeout = 0"
-        )  # a busy machine starts a command slowly
+        # A busy machine starts the command slowly.
+        await rival.execute("SET LOCAL idle_in_transaction_session_timeout = 0")
         await rival.execute("LOCK TABLE dead_letters")
         code, output, errors = await command(
             "dead-letters", "replay", NOTIFIER_STORAGE="postgres", NOTIFIER_DATABASE_URL=connected.url
