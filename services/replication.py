@@ -6,6 +6,8 @@ for a while has it ignored: commits go on, and reads go to the primary.
 
 import argparse
 import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import asyncpg
 from pydantic_settings import SettingsConfigDict
@@ -29,22 +31,35 @@ class AdminSettings(Settings):
 
 
 async def change(what: str) -> int:
-    """Has the replica of LOMS awaited, as postgresql.conf says it, or ignored; gives the exit code."""
+    """Has the replica of LOMS awaited, as postgresql.conf says it, or ignored; gives the exit code.
+
+    When it ends, every later commit does so.
+    """
     settings = load(AdminSettings)
+    async with _session(settings) as admin:
+        if what == "await" and not await admin.fetchval(IS_STREAMING):
+            raise StartError("no replica streams from this primary, so commits would wait for ever: start it first")
+        await admin.execute(CHANGES[what])
+        await admin.execute("SELECT pg_reload_conf()")
+    # A commit heeds what the checkpointer has read. Who comes after the reload finds that it was told to read,
+    # and it reads before it makes the checkpoint it is asked for.
+    async with _session(settings) as admin:
+        await admin.execute("CHECKPOINT")
+    sys.stdout.write(f"LOMS: commits {'wait for the replica' if what == 'await' else 'do not wait for the replica'}\n")
+    return 0
+
+
+@asynccontextmanager
+async def _session(settings: AdminSettings) -> AsyncIterator[asyncpg.Connection]:
     try:
         connection = await asyncpg.connect(settings.database_admin_url.get_secret_value())
     except UNREACHABLE as error:
         variable = settings.variable("database_admin_url")
         raise StartError(f"the primary cannot be reached ({type(error).__name__}): look at {variable}") from None
     try:
-        if what == "await" and not await connection.fetchval(IS_STREAMING):
-            raise StartError("no replica streams from this primary, so commits would wait for ever: start it first")
-        await connection.execute(CHANGES[what])
-        await connection.execute("SELECT pg_reload_conf()")
+        yield connection
     finally:
         await connection.close()
-    sys.stdout.write(f"LOMS: commits {'wait for the replica' if what == 'await' else 'do not wait for the replica'}\n")
-    return 0
 
 
 def main() -> None:

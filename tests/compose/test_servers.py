@@ -44,6 +44,7 @@ REPLICA = "loms_replica"
 PASSWORDS = {"postgres": "of-admin", "loms_owner": "of-owner", "loms_app": "of-app", REPLICA: "of-replica"}
 ANEW = "it is copied anew"
 STATE = "SELECT sync_state FROM pg_stat_replication WHERE state = 'streaming'"
+CHECKPOINTER = "SELECT pid FROM pg_stat_activity WHERE backend_type = 'checkpointer'"
 SLOT = "SELECT wal_status FROM pg_replication_slots"
 CHOICES = """
 SELECT pg_encoding_to_char(encoding), datcollate, datctype, datlocprovider, datlocale, datacl::text, rolname
@@ -257,6 +258,25 @@ async def test_commits_can_do_without_the_replica(loms: Loms, monkeypatch: pytes
     await change("await")
 
     await loms.await_replica()
+    await loms.check()
+
+
+async def test_commits_wait_once_the_command_says_so(loms: Loms, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is the checkpointer who tells the others."""
+    monkeypatch.setenv("LOMS_DATABASE_ADMIN_URL", loms.primary.url("postgres"))
+    await change("ignore")
+    async with session(loms.primary.url("postgres")) as admin:
+        checkpointer = await admin.fetchval(CHECKPOINTER)
+    os.kill(checkpointer, signal.SIGSTOP)
+    try:
+        awaiting = asyncio.create_task(change("await"))
+        await asyncio.wait([awaiting], timeout=0.5)
+        said = awaiting.done()
+    finally:
+        os.kill(checkpointer, signal.SIGCONT)
+    await awaiting
+
+    assert not said
     await loms.check()
 
 
