@@ -293,7 +293,7 @@ def test_a_folder_has_one_runner_at_a_time(run: Run, tmp_path: Path) -> None:
 def test_who_refuses_his_settings_at_the_start_ends_the_run(run: Run) -> None:
     never = {"ready": f"http://0.0.0.0:{port()}/"}
     services = {
-        "fine": shell("echo up; exec sleep 60"),
+        "fine": shell("exec sleep 60"),
         "wrong": shell("echo PORT is not set; exit 2", "fine", **{"x-native": never}),
     }
     with run(services) as runner:
