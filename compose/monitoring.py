@@ -109,11 +109,16 @@ def targets_of(settings: PrometheusSettings) -> Path:
     return settings.folder / "config" / "targets.json"
 
 
+def java() -> str | None:
+    """That of JAVA_HOME, or else of the PATH."""
+    return shutil.which("java", path=f"{os.environ.get('JAVA_HOME', '')}/bin:{os.environ['PATH']}")
+
+
 def zipkin_server(settings: ZipkinSettings) -> Server:
     """A Zipkin that keeps its traces in memory."""
-    java = shutil.which("java", path=f"{os.environ.get('JAVA_HOME', '')}/bin:{os.environ['PATH']}")
+    program = java()
     jars = sorted(map(str, ZIPKIN.glob("BOOT-INF/lib/*.jar")))
-    if java is None or not jars:
+    if program is None or not jars:
         raise StartError("there is no Zipkin, or no Java for it: run `make setup-stack`")
     settings.folder.mkdir(parents=True, exist_ok=True)
     host, _, port = settings.listen.rpartition(":")
@@ -122,7 +127,7 @@ def zipkin_server(settings: ZipkinSettings) -> Server:
         flags.append(f"-XX:SharedArchiveFile={ZIPKIN_CLASSES}")
     door = {"ip": gethostbyname(host), "port": port, "protocols[0]": "http"}
     options = (f"--armeria.ports[0].{name}={value}" for name, value in door.items())
-    command = [java, *flags, "-cp", ":".join(jars), "zipkin.server.ZipkinServer", *options]
+    command = [program, *flags, "-cp", ":".join(jars), "zipkin.server.ZipkinServer", *options]
     return Server("Zipkin", command, settings.listen, settings.folder / "log")
 
 

@@ -19,11 +19,12 @@ import pytest
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import for_code
 
+from compose.monitoring import java
 from tests.marketplace import ROOT, free_ports
 from tests.processes import ServerProcess
 from tests.waiting import until, wait_until
 
-JAVA = shutil.which("java", path=f"{os.environ.get('JAVA_HOME', '')}/bin:{os.environ['PATH']}")
+JAVA = java()
 INSTALLED = ROOT / "third_party" / "kafka"
 JARS = sorted(map(str, INSTALLED.glob("*.jar")))
 CLASSES = INSTALLED / "classes.jsa"
