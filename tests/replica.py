@@ -18,6 +18,8 @@ from tests.postgres import running_postgres, session
 from tests.waiting import until, wait_until
 
 NAME = "replica"
+LATE_MS = 5
+"""So late does it apply a commit, as a busy one does: whoever does not wait for that reads what was before."""
 IS_AWAITED = "SELECT EXISTS (SELECT FROM pg_stat_replication WHERE sync_state = 'sync')"
 AWAITED = f"synchronous_standby_names = 'FIRST 1 ({NAME})'"
 
@@ -43,7 +45,7 @@ class Replica:
 
     def start(self) -> None:
         """Starts it, and waits until it answers."""
-        options = ["-c", f"port={self._port}", "-c", "fsync=off"]
+        options = ["-c", f"port={self._port}", "-c", "fsync=off", "-c", f"recovery_min_apply_delay={LATE_MS}"]
         self._process = self._server.start("postgres", "-D", str(self._data), *options)
         wait_until(self._answers)
 
@@ -123,3 +125,5 @@ async def await_replica(dsn: str) -> None:
             return found
 
         await until(is_awaited)
+    async with session(dsn) as connection:
+        await connection.execute("CHECKPOINT")  # after which the others have been told
