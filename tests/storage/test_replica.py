@@ -48,7 +48,7 @@ async def dsn(replicated: tuple[str, servers.Replica]) -> str:
     """An empty database of LOMS."""
     made = await migrated_database(replicated[0], "loms")
     async with session(made) as connection:
-        await connection.execute("INSERT INTO stocks VALUES ($1, 1000000, 0)", SKU)
+        await connection.execute("INSERT INTO stocks SELECT sku, 1000000, 0 FROM generate_series(1, $1) AS sku", CLIENTS)
     return made
 
 
@@ -87,7 +87,7 @@ async def test_whoever_reads_after_a_write_reads_what_was_written(dsn: str, repl
         async def client(number: int) -> None:
             nonlocal stale
             for index in range(ORDERS):
-                order_id = (await storage.create(NewOrder(number, (Item(SKU, 1),)), utc_now())).order_id
+                order_id = (await storage.create(NewOrder(number, (Item(number, 1),)), utc_now())).order_id
                 created = await storage.order(order_id)
                 stale += created is None or created.status is not Status.AWAITING_PAYMENT
                 end = PAY if index % 2 else CANCEL
