@@ -25,7 +25,7 @@ from bench.chassis import CONCURRENCY, FREE, REQUEST, Server, serve_until
 from services.chassis import metrics
 from services.chassis.lifecycle import let_threads_finish, stop_on_signal
 from services.chassis.log import configure_logging
-from services.chassis.traces import close_tracers
+from services.chassis.tracers import close_tracers
 from services.loms.__main__ import LomsSettings, loms
 
 SAMPLED_OF = 100

@@ -29,7 +29,7 @@ from services.chassis.settings import (
     StartError,
     load,
 )
-from services.chassis.traces import tracer_of
+from services.chassis.tracers import tracer_of
 from services.embedded_postgres import Database, embedded_postgres
 from services.loms.__main__ import LomsSettings, loms
 from services.notifier.__main__ import NotifierSettings, notifier

@@ -22,7 +22,8 @@ from services.chassis.metrics import (
     Durations,
     Timed,
 )
-from services.chassis.traces import TRACEPARENT, Kind, Span, is_sampled, tracer_of
+from services.chassis.tracers import tracer_of
+from services.chassis.traces import TRACEPARENT, Kind, Span, is_sampled
 
 TRACE_HEADER = "traceparent"
 BATCH = 500

@@ -13,7 +13,7 @@ import uvloop
 from services.chassis.contract import ContractError
 from services.chassis.log import configure_logging, log_errors_of_loop
 from services.chassis.settings import ServiceSettings, StartError, fail, load
-from services.chassis.traces import close_tracers
+from services.chassis.tracers import close_tracers
 
 S = TypeVar("S", bound=ServiceSettings)
 

@@ -20,7 +20,7 @@ from services.chassis.rules import warm_up
 from services.chassis.settings import ServiceSettings
 from services.chassis.side_port import side_port
 from services.chassis.tls import server_credentials, tls_of
-from services.chassis.traces import tracer_of
+from services.chassis.tracers import tracer_of
 from services.chassis.wrapping import Context, Method, Observer, Running, wrapped
 
 __all__ = ["Context", "Servicer", "servicer", "serving"]

@@ -14,7 +14,7 @@ from google.protobuf.descriptor import MethodDescriptor
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from services.chassis import traces
+from services.chassis import tracers
 from services.chassis.background import background, every
 from services.chassis.log import Format, Logger, configure_logging, get_logger
 from services.chassis.metrics import exposition
@@ -57,7 +57,7 @@ def told(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_pa
     monkeypatch.setattr(logging.root, "handlers", [])
     monkeypatch.setattr(logging.root, "level", logging.root.level)
     exporter = InMemorySpanExporter()
-    monkeypatch.setattr(traces, "_tracers", {"tested": RecordingTracer("tested", SimpleSpanProcessor(exporter))})
+    monkeypatch.setattr(tracers, "_tracers", {"tested": RecordingTracer("tested", SimpleSpanProcessor(exporter))})
     log = tmp_path / "log"
     with log.open("w") as output:
         monkeypatch.setattr(sys, "stdout", output)

@@ -30,7 +30,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.trace import SpanKind, StatusCode
 
 from services.cart.__main__ import shards_of
-from services.chassis import traces
+from services.chassis import tracers
 from services.chassis.call import Call, current_call
 from services.chassis.client import client
 from services.chassis.errors import OverloadedError
@@ -83,8 +83,8 @@ class Collected:
 def collected(monkeypatch: pytest.MonkeyPatch) -> Collected:
     """What the services collect that start in this test."""
     collected = Collected()
-    tracers = {service: collected.tracer(service) for service in ("cart", "loms", "notifier", "product")}
-    monkeypatch.setattr(traces, "_tracers", tracers)
+    made = {service: collected.tracer(service) for service in ("cart", "loms", "notifier", "product")}
+    monkeypatch.setattr(tracers, "_tracers", made)
     return collected
 
 
@@ -229,7 +229,7 @@ class NoTracer:
 async def test_of_a_trace_that_is_not_sampled_nothing_is_recorded_and_it_goes_on(
     monkeypatch: pytest.MonkeyPatch, logs: list[dict[str, object]]
 ) -> None:
-    monkeypatch.setattr(traces, "_tracers", {"loms": NoTracer()})
+    monkeypatch.setattr(tracers, "_tracers", {"loms": NoTracer()})
     async with (
         loms(LomsSettings(listen=FREE, side_listen=FREE)) as port,
         grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel,
@@ -415,14 +415,14 @@ def test_a_variable_that_is_of_no_use_is_named(
         monkeypatch.setenv(name, value)
 
     with pytest.raises(StartError, match=f"^{re.escape(told)}"):
-        traces.tracer_of("tested")
+        tracers.tracer_of("tested")
 
 
 def test_the_variable_that_turns_opentelemetry_off_turns_spans_off(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OTEL_TRACES_EXPORTER", "otlp")
     monkeypatch.setenv("OTEL_SDK_DISABLED", "TRUE")
 
-    assert traces.tracer_of("tested") is None
+    assert tracers.tracer_of("tested") is None
 
 
 def test_a_variable_that_is_of_no_use_stops_the_start(tmp_path: Path) -> None:

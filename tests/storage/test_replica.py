@@ -48,7 +48,9 @@ async def dsn(replicated: tuple[str, servers.Replica]) -> str:
     """An empty database of LOMS."""
     made = await migrated_database(replicated[0], "loms")
     async with session(made) as connection:
-        await connection.execute("INSERT INTO stocks SELECT sku, 1000000, 0 FROM generate_series(1, $1) AS sku", CLIENTS)
+        await connection.execute(
+            "INSERT INTO stocks SELECT sku, 1000000, 0 FROM generate_series(1, $1) AS sku", CLIENTS
+        )
     return made
 
 
