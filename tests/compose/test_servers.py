@@ -220,8 +220,8 @@ def loms(open_folder: Path) -> Iterator[Loms]:
         anyio.run(servers.await_replica)
         yield servers
     finally:
-        servers.replica.kill()
-        servers.primary.kill()
+        servers.replica.stop()
+        servers.primary.stop()
 
 
 async def test_a_commit_can_be_read_from_the_replica_at_once(loms: Loms) -> None:
@@ -362,7 +362,7 @@ async def test_a_first_start_that_was_killed_begins_anew(folder: Path, end: Call
         await await_answers(server)
         assert not (server.folder / "new").exists()
     finally:
-        server.kill()
+        server.stop()
 
 
 async def test_a_copy_that_was_killed_begins_anew(loms: Loms) -> None:
@@ -415,7 +415,7 @@ async def test_a_replica_of_another_primary_is_copied_anew(
             await Loms(other, loms.replica).await_replica()
             await Loms(other, loms.replica).check()
     finally:
-        other.kill()
+        other.stop()
     assert loms.replica.stop() == 0
     loms.replica.start()
 
@@ -502,7 +502,7 @@ async def test_a_server_runs_where_only_root_may_enter(folder: Path) -> None:
         assert (data / "pgdata").is_dir()
         assert again == server._command
     finally:
-        server.kill()
+        server.stop()
 
 
 def test_secrets_are_made_once_and_the_token_anew(tmp_path: Path) -> None:
