@@ -37,6 +37,8 @@ async def change(what: str) -> int:
     """
     settings = load(AdminSettings)
     async with _session(settings) as admin:
+        if await admin.fetchval("SELECT pg_is_in_recovery()"):
+            raise StartError(f"this is a replica: {settings.variable('database_admin_url')} must lead to the primary")
         if what == "await" and not await admin.fetchval(IS_STREAMING):
             raise StartError("no replica streams from this primary, so commits would wait for ever: start it first")
         await admin.execute(CHANGES[what])
@@ -51,13 +53,15 @@ async def change(what: str) -> int:
 
 @asynccontextmanager
 async def _session(settings: AdminSettings) -> AsyncIterator[asyncpg.Connection]:
+    variable = settings.variable("database_admin_url")
     try:
         connection = await asyncpg.connect(settings.database_admin_url.get_secret_value())
     except UNREACHABLE as error:
-        variable = settings.variable("database_admin_url")
         raise StartError(f"the primary cannot be reached ({type(error).__name__}): look at {variable}") from None
     try:
         yield connection
+    except asyncpg.PostgresError as error:
+        raise StartError(f"the primary refuses, {str(error).splitlines()[0]}: look at {variable}") from None
     finally:
         await connection.close()
 

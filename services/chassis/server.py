@@ -27,6 +27,11 @@ __all__ = ["Context", "Servicer", "servicer", "serving"]
 
 S = TypeVar("S")
 
+PINGS = ("grpc.http2.min_ping_interval_without_data_ms", 1_000)
+"""Callers may ask once a second whether a service is alive. gRPC ends the connection of those who ask more than once in
+five minutes; the gateway does each half minute.
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class Servicer:
@@ -51,7 +56,7 @@ async def serving(
     callers find another replica, takes no more calls then and lets the running ones finish.
     """
     log = get_logger(settings.service)
-    server = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
+    server = grpc.aio.server(options=[("grpc.so_reuseport", 0), PINGS])
     access = access_of(settings, known_tokens, log)
     tracer = tracer_of(settings.service)
     registry = _Registry(server, access, lambda called: Observer(called, log, tracer, settings.log_calls))

@@ -27,6 +27,7 @@ from compose.secrets import make_secrets
 from compose.stack import FILE, FOLDER, PORTS, VARIABLE, read_env, read_stack
 from compose.unprivileged import as_owner
 from services.chassis.pooler import is_pooled
+from services.chassis.settings import StartError
 from services.embedded_postgres import embedded_postgres
 from services.replication import change
 from tests.marketplace import ROOT, SERVICES, free_ports, started
@@ -278,6 +279,22 @@ async def test_commits_wait_once_the_command_says_so(loms: Loms, monkeypatch: py
 
     assert not said
     await loms.check()
+
+
+async def test_the_command_refuses_a_server_that_is_not_the_primary(
+    loms: Loms, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LOMS_DATABASE_ADMIN_URL", loms.replica.url("postgres"))
+
+    with pytest.raises(StartError, match="this is a replica"):
+        await change("ignore")
+
+
+async def test_the_command_says_what_a_role_may_not_do(loms: Loms, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LOMS_DATABASE_ADMIN_URL", loms.primary.url("loms_app"))
+
+    with pytest.raises(StartError, match=r"permission denied .*: look at LOMS_DATABASE_ADMIN_URL"):
+        await change("ignore")
 
 
 async def test_what_was_committed_is_there_after_a_kill(loms: Loms) -> None:

@@ -267,6 +267,24 @@ async def test_running_calls_finish_while_no_new_ones_are_taken_when_the_service
         await running
 
 
+async def test_whoever_asks_once_a_second_whether_the_service_is_alive_keeps_the_connection() -> None:
+    pings = [("grpc.keepalive_time_ms", 1_100), ("grpc.http2.max_pings_without_data", 0)]
+    async with (
+        serving(AnySettings()) as port,
+        grpc.aio.insecure_channel(f"127.0.0.1:{port}", options=pings) as channel,
+    ):
+        health = health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest())
+        await health.read()
+        ended = asyncio.ensure_future(health.read())
+        await asyncio.wait([ended], timeout=5)
+        was_ended = ended.done()
+        health.cancel()
+        with contextlib.suppress(asyncio.CancelledError, grpc.aio.AioRpcError):
+            await ended
+
+    assert not was_ended
+
+
 async def test_a_call_that_does_not_finish_in_time_is_ended_with_its_cleanup() -> None:
     started, cleaned_up = asyncio.Event(), asyncio.Event()
 
